@@ -1,0 +1,1 @@
+"""Any data source in a Dask DataFrame, Arrow all the way."""
