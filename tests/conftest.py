@@ -1,0 +1,50 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+
+def _servers() -> ModuleType:
+    # Test folders are no packages (--import-mode=importlib), so a sibling is loaded by its path.
+    spec = importlib.util.spec_from_file_location("servers", Path(__file__).with_name("servers.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """``postgresql://user:password@host:port/db`` of a real server that tests may write to.
+
+    That of DASK_SAIL_TEST_POSTGRES if set, else one started here.
+    """
+    if given := os.environ.get("DASK_SAIL_TEST_POSTGRES"):
+        yield given
+        return
+    with _servers().running_postgres() as uri:
+        yield uri
+
+
+@pytest.fixture(scope="session")
+def jdbc_options() -> Callable[[str], dict[str, str]]:
+    """From a ``postgresql://`` URI to the options ``url``, ``user`` and ``password``."""
+
+    def options(uri: str) -> dict[str, str]:
+        parts = urlsplit(uri)
+        return {
+            "url": f"jdbc:postgresql://{parts.hostname}:{parts.port}{parts.path}",
+            "user": unquote(parts.username or ""),
+            "password": unquote(parts.password or ""),
+        }
+
+    return options
