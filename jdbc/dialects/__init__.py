@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from ..errors import JDBCError, OptionError
+
 if TYPE_CHECKING:
     from ..options import JDBCOptions
 
-__all__ = ["Column", "ColumnRead", "Dialect"]
+__all__ = ["SUPPORTED", "Column", "ColumnRead", "Dialect", "dialect_for"]
+
+SUPPORTED = ("postgresql", "sqlite")
+"""Dialects that this version reads; the URLs of more are understood."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,8 @@ class Column:
         The database's own name with its modifiers, e.g. ``numeric(10,2)``, ``text``, ``int4[]``.
         Kept in the Arrow field's metadata under ``jdbc.type``, so that a worker need not ask again.
     arrow_type
-        The one Arrow type that every engine delivers for this column.
+        The one Arrow type that every engine delivers for this column. It is the dialect's own
+        choice from ``describe``, or what ``customSchema`` put in its place.
     nullable
         Whether NULLs may come, as far as the database says.
     """
@@ -48,23 +56,101 @@ class ColumnRead:
     convert
         From the engine's raw array to ``Column.arrow_type``; raises `ColumnValueError` for a value
         that does not fit, never changes one.
+    raw_type
+        The Arrow type in which the fallback engine collects the driver's Python values before
+        ``convert``; a value that is not of this type is a `ColumnValueError`. The other engines
+        hand ``convert`` whatever their driver made.
     """
 
     expression: str
     convert: Callable[[pa.Array], pa.Array]
+    raw_type: pa.DataType
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
-    """One database: how it quotes, which engines read it, how its columns become Arrow."""
+    """One database: how it quotes, which engines read it, how its columns become Arrow.
+
+    Attributes
+    ----------
+    name, label
+        As in the URL, and as in a sentence.
+    engines, fastest
+        Names of engines in the order of the default choice, and of ``engine=auto`` (as measured).
+    quote
+        An identifier in SQL.
+    literal
+        A Python value in SQL, typed by the Arrow type that it is compared with. `ValueError` for
+        one that this database cannot spell.
+    describe
+        The columns of a SELECT, without reading rows. Connects. Names that come twice are for the
+        caller to refuse.
+    read_column
+        How an engine (by name) reads a column as ``column.arrow_type``, also where that is not this
+        dialect's own choice but ``customSchema``'s; None if this engine cannot do so exactly,
+        `ColumnTypeError` if none can.
+    condition
+        ``(column, op, values)``: SQL that is true for just the rows for which Arrow says so, or
+        None where that is not certain. ``op`` is == != < <= > >= (one value), or in, "not in" (one
+        or more). No value is None. NULL gives NULL: what "not in" makes of it is the caller's.
+    partition_operand
+        SQL for a partition column that orders as its bounds do, all values and NULL included;
+        `OptionError` for a column that cannot be cut so.
+    session
+        Statements that each engine runs on each new session before the query.
+    refusal
+        Why an engine (by name) cannot honour the options, as in "engine 'x' ..."; None if it can.
+    connectorx_uri
+        For `connectorx.read_sql`. Called after ``refusal`` had nothing to say.
+    preflight
+        Connects and disconnects with our own driver, so that a wrong password or a dead host is an
+        error at once: connectorx tries for 30 s.
+    adbc_database
+        Makes an `adbc_driver_manager.AdbcDatabase`, which is kept for the life of the process.
+    adbc_statement
+        Statement options of ADBC.
+    dbapi_rows
+        ``(options, sql)``: a context manager that gives an iterator of lists of row tuples from the
+        Python driver, about ``fetchsize`` rows each; leaving it ends query and session.
+    error
+        From what a driver raised to ours: redacted, with SQLSTATE and ``transient`` where known.
+    """
 
     name: str
     label: str
-    engines: tuple[str, ...]  # best first, as the default choice tries them
-    default_port: int | None = None
-    driver_properties: frozenset[str] = frozenset()
+    engines: tuple[str, ...]
+    fastest: tuple[str, ...]
     quote: Callable[[str], str]
     literal: Callable[[Any, pa.DataType], str]
     describe: Callable[[JDBCOptions, str], Sequence[Column]]
-    read_column: Callable[[Column, str], ColumnRead | None]  # None: that engine cannot, exactly
-    extras: Mapping[str, str] = field(default_factory=dict)  # engine -> extra that installs it
+    read_column: Callable[[Column, str], ColumnRead | None]
+    condition: Callable[[Column, str, Sequence[Any]], str | None]
+    partition_operand: Callable[[Column], str]
+    session: Callable[[JDBCOptions], Sequence[str]]
+    refusal: Callable[[JDBCOptions, str], str | None]
+    connectorx_uri: Callable[[JDBCOptions], str]
+    preflight: Callable[[JDBCOptions], None]
+    adbc_database: Callable[[JDBCOptions], Any]
+    adbc_statement: Callable[[JDBCOptions], Mapping[str, str]]
+    dbapi_rows: Callable[[JDBCOptions, str], AbstractContextManager[Iterator[Sequence[Any]]]]
+    error: Callable[[BaseException, JDBCOptions], JDBCError]
+
+
+def dialect_for(options: JDBCOptions) -> Dialect:
+    """Find the dialect of a URL, importing what it needs only now.
+
+    Raises
+    ------
+    OptionError
+        If the URL is of a database that this version cannot read.
+    """
+    name = options.dialect
+    if name not in SUPPORTED:
+        raise OptionError(
+            "url",
+            f"is of {name!r}, which this version does not read",
+            f"databases it reads: {', '.join(SUPPORTED)}",
+        )
+    module = import_module(f".{name}", __name__)
+    dialect: Dialect = module.DIALECT
+    return dialect
