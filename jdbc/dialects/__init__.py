@@ -114,6 +114,10 @@ class Dialect:
         Python driver, about ``fetchsize`` rows each; leaving it ends query and session.
     error
         From what a driver raised to ours: redacted, with SQLSTATE and ``transient`` where known.
+    first_row
+        For a database whose drivers guess a column's type from its first rows: from the reads of a
+        query to a SELECT of one row with a value of each ``raw_type``. connectorx and adbc run
+        ``{first_row} UNION ALL SELECT * FROM ({sql})`` and drop the first row of the result.
     """
 
     name: str
@@ -134,6 +138,7 @@ class Dialect:
     adbc_statement: Callable[[JDBCOptions], Mapping[str, str]]
     dbapi_rows: Callable[[JDBCOptions, str], AbstractContextManager[Iterator[Sequence[Any]]]]
     error: Callable[[BaseException, JDBCOptions], JDBCError]
+    first_row: Callable[[Sequence[ColumnRead]], str] | None = None
 
 
 def dialect_for(options: JDBCOptions) -> Dialect:
