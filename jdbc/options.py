@@ -2,49 +2,275 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Self
+import difflib
+import json
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
 
-from .url import JDBCUrl
+from .errors import OptionError
+from .url import PROPERTIES, DriverProperties, JDBCUrl, UrlError, parse_url
 
 __all__ = ["JDBCOptions", "JDBCWarning", "option_reference"]
+
+QUERY_ALIAS = "jdbc_query"
 
 
 class JDBCWarning(UserWarning):
     """An option that changes no row is ignored."""
 
 
+_NOT_HERE = "is not available in this version"
+# What Spark has and we ignore: option -> why no row changes.
+_IGNORED = {
+    "driver": "it names a Java class, and no JVM is used",
+    "keytab": "it is for Kerberos, which is out of scope",
+    "principal": "it is for Kerberos, which is out of scope",
+    "refreshKrb5Config": "it is for Kerberos, which is out of scope",
+    "connectionProvider": "it names a Java class, and no JVM is used",
+    "isolationLevel": "it is for writing",
+    "truncate": "it is for writing",
+    "batchsize": "it is for writing; fetchsize is what sets the rows per batch",
+    "preferTimestampNTZ": "a timestamp has a zone here if and only if the database gives it one",
+    "pushDownAggregate": "aggregates are computed after reading",
+    "pushDownOffset": "offsets are applied after reading",
+    "pushDownTableSample": "samples are taken after reading",
+    "pushDownJoin": "joins are computed after reading; write one as the query",
+}
+_WRITING = (
+    "mode",
+    "saveMode",
+    "createTableOptions",
+    "createTableColumnTypes",
+    "cascadeTruncate",
+)
+# Planned options: option -> the values that ask for nothing, and what to write instead.
+_PLANNED = {
+    "partitioning": (("range",), "write partitionColumn, lowerBound and upperBound, or predicates"),
+    "targetPartitionBytes": ((), "write numPartitions"),
+    "snapshot": (("false",), "leave it out; each partition reads what is committed when it runs"),
+    "maxConnections": ((), "bound the number of worker threads instead"),
+}
+_TUNING = "it tunes a Java driver, and changes no row that is read"
+# The bridge's own, which say where to find the source.
+_DROPPED = ("python_module", "python_class")
+
+
+def _metadata(
+    name: str, default: str, description: str, parse: Callable[[str, str], Any]
+) -> dict[str, Any]:
+    return {"name": name, "default": default, "description": description, "parse": parse}
+
+
+def _option(
+    name: str,
+    description: str,
+    parse: Callable[[str, str], Any],
+    *,
+    default: Any = None,
+    default_text: str | None = None,
+    repr: bool = True,
+) -> Any:
+    if default_text is None:
+        default_text = "none" if default is None else str(default).lower()
+    metadata = _metadata(name, default_text, description, parse)
+    return field(default=default, repr=repr, metadata=metadata)
+
+
+def _text(name: str, text: str) -> str:
+    if not text.strip():
+        raise OptionError(name, "is blank", "write a value or leave the option out")
+    return text.strip()
+
+
+def _as_is(name: str, text: str) -> str:
+    return text
+
+
+def _optional(name: str, text: str) -> str | None:
+    return text.strip() or None
+
+
+def _flag(name: str, text: str) -> bool:
+    if text.strip().lower() not in ("true", "false"):
+        raise OptionError(name, f"must be true or false, got {text!r}", "write 'true' or 'false'")
+    return text.strip().lower() == "true"
+
+
+def _whole(name: str, text: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text.strip()):
+        raise OptionError(name, f"must be a whole number, got {text!r}", "write e.g. '8'")
+    return int(text)
+
+
+def _count(name: str, text: str) -> int:
+    number = _whole(name, text)
+    if number < 0:
+        raise OptionError(name, f"must be a whole number from 0 up, got {text!r}", "write e.g. '0'")
+    return number
+
+
+def _fetchsize(name: str, text: str) -> int:
+    return _count(name, text) or 65536
+
+
+def _seconds(name: str, text: str) -> float:
+    found = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text.strip())
+    if found is None or float(text) == 0:
+        raise OptionError(name, f"must be a number of seconds above 0, got {text!r}", "write '10'")
+    return float(text)
+
+
+def _engine(name: str, text: str) -> str:
+    engine = text.strip().lower()
+    if engine not in ("connectorx", "adbc", "fallback", "auto"):
+        raise OptionError(
+            name,
+            f"must be an engine, got {text!r}",
+            "write 'connectorx', 'adbc', 'fallback' or 'auto', or leave it out",
+        )
+    return engine
+
+
+def _hint(name: str, text: str) -> str | None:
+    if not text.strip():
+        return None
+    # Spark's pattern; a second */ would let the rest run as SQL.
+    if not re.fullmatch(r"/\*\+ ((?!\*/).)* \*/", text.strip(), re.DOTALL):
+        raise OptionError(
+            name, f"must be an SQL hint, got {text!r}", "write e.g. '/*+ INDEX(t i) */'"
+        )
+    return text.strip()
+
+
+def _predicates(name: str, text: str) -> tuple[str, ...]:
+    fix = """write a JSON array of SQL conditions, e.g. '["id < 10", "id >= 10 OR id IS NULL"]'"""
+    try:
+        conditions = json.loads(text)
+    except ValueError:
+        raise OptionError(name, "is not JSON", fix) from None
+    if not isinstance(conditions, list) or not conditions:
+        raise OptionError(name, "must be a JSON array that is not empty", fix)
+    if not all(isinstance(one, str) and one.strip() for one in conditions):
+        raise OptionError(name, "must hold texts that are not blank", fix)
+    return tuple(conditions)
+
+
 @dataclass(frozen=True, kw_only=True)
 class JDBCOptions:
-    """The options of one read. Fields carry our names; Spark's names are in their metadata."""
+    """The options of one read, from `parse`; every combination that it allows makes sense.
 
-    url: JDBCUrl  # with user, password, connectTimeout and driver properties merged in
-    user: str | None
-    password: str | None
-    dbtable: str | None
-    query: str | None
-    partition_column: str | None
-    lower_bound: str | None
-    upper_bound: str | None
-    num_partitions: int | None
-    predicates: tuple[str, ...]
-    fetchsize: int
-    query_timeout: int
-    session_init_statement: str | None
-    prepare_query: str | None
-    custom_schema: str | None
-    push_down_predicate: bool
-    push_down_limit: bool
-    hint: str | None
-    engine: str | None
-    connect_timeout: float
-    driver_properties: Mapping[str, str]
+    Fields carry our names, and Spark's in their metadata; see `option_reference` for what they
+    mean. ``url`` has user, password, connectTimeout and driver properties merged in.
+    """
+
+    url: JDBCUrl = field(metadata=_metadata("url", "required", "JDBC URL of the database", _as_is))
+    user: str | None = _option("user", "User; wins over the URL's", _as_is)
+    password: str | None = _option("password", "Password; wins over the URL's", _as_is, repr=False)
+    dbtable: str | None = _option(
+        "dbtable", "Table, or subquery in parentheses with an alias, as written after FROM", _text
+    )
+    query: str | None = _option("query", "SELECT to read, in place of dbtable", _text)
+    partition_column: str | None = _option(
+        "partitionColumn", "Numeric, date or timestamp column to cut into ranges", _text
+    )
+    lower_bound: str | None = _option(
+        "lowerBound", "Where the cuts begin; rows below are read too", _as_is
+    )
+    upper_bound: str | None = _option(
+        "upperBound", "Where the cuts end; rows above are read too", _as_is
+    )
+    num_partitions: int | None = _option(
+        "numPartitions", "How many ranges to aim for; 1 or less reads everything at once", _whole
+    )
+    predicates: tuple[str, ...] = _option(
+        "predicates",
+        "JSON array of SQL conditions, one partition each; overlaps are read twice",
+        _predicates,
+        default=(),
+        default_text="none",
+    )
+    fetchsize: int = _option(
+        "fetchsize", "Rows per batch; 0 is the default", _fetchsize, default=65536
+    )
+    query_timeout: int = _option(
+        "queryTimeout", "Seconds until a query is cancelled; 0 is never", _count, default=0
+    )
+    session_init_statement: str | None = _option(
+        "sessionInitStatement", "SQL to run on each new session", _optional, repr=False
+    )
+    prepare_query: str | None = _option(
+        "prepareQuery", "Text to put before the SELECT, e.g. a WITH clause", _optional
+    )
+    custom_schema: str | None = _option(
+        "customSchema", "Spark DDL of columns to convert, e.g. 'id DECIMAL(38,0)'", _optional
+    )
+    push_down_predicate: bool = _option(
+        "pushDownPredicate", "Whether the database may filter", _flag, default=True
+    )
+    push_down_limit: bool = _option(
+        "pushDownLimit", "Whether the database may stop at a number of rows", _flag, default=True
+    )
+    hint: str | None = _option("hint", "Optimizer hint, as /*+ ... */", _hint)
+    engine: str | None = _option(
+        "engine", "connectorx, adbc, fallback, or auto for the fastest measured", _engine
+    )
+    connect_timeout: float = _option(
+        "connectTimeout",
+        "Seconds until a connection attempt is given up; wins over the URL's",
+        _seconds,
+        default=10.0,
+        default_text="10",
+    )
+    driver_properties: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
 
     @classmethod
     def parse(cls, raw: Mapping[str, str]) -> Self:
-        """Parse and check options as a person writes them; keys ignore case."""
-        raise NotImplementedError
+        """Parse and check options as a person writes them; keys ignore case.
+
+        Warns
+        -----
+        JDBCWarning
+            For each option that is ignored, and why no row changes.
+
+        Raises
+        ------
+        OptionError
+            If an option is missing, unknown or malformed, or contradicts another one.
+        """
+        given = _relevant(_by_lower_key(raw))
+        known = _named_fields()
+        extra = [item for key, item in given.items() if key not in known]
+        if "url" not in given:
+            raise OptionError("url", "is required", "write e.g. 'jdbc:postgresql://host/database'")
+        url = _parse_url(given["url"][1], extra)
+        values = {
+            known[key].name: known[key].metadata["parse"](*item)
+            for key, item in given.items()
+            if key in known and key != "url"
+        }
+        _check_relation(values)
+        for name in ("dbtable", "query"):
+            if name in values:
+                values[name] = _one_statement(name, values[name], url.dialect)
+        if "predicates" in values:
+            values["predicates"] = tuple(
+                _one_statement("predicates", one, url.dialect) for one in values["predicates"]
+            )
+        _check_partitioning(values)
+        values.setdefault("connect_timeout", url.connect_timeout_s or 10.0)
+        for name in ("user", "password"):
+            if values.get(name) is None:
+                values[name] = getattr(url, name)
+        url = replace(
+            url,
+            user=values["user"],
+            password=values["password"],
+            connect_timeout_s=values["connect_timeout"],
+        )
+        return cls(url=url, driver_properties=url.props, **values)
 
     @property
     def dialect(self) -> str:
@@ -53,15 +279,221 @@ class JDBCOptions:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no message may hold."""
-        raise NotImplementedError
+        """What no message may hold; for `redact`."""
+        return self.url.secrets
 
     @property
     def relation(self) -> str:
         """SQL text to put after FROM."""
-        raise NotImplementedError
+        # On a line of its own, since the query may end in a comment.
+        return self.dbtable or f"({self.query}\n) {QUERY_ALIAS}"
 
 
 def option_reference() -> list[tuple[str, str, str]]:
-    """Return (name, default, description) of every option."""
-    raise NotImplementedError
+    """Return name, default and description of every option, for the documentation."""
+    return [
+        (one.metadata["name"], one.metadata["default"], one.metadata["description"])
+        for one in _named_fields().values()
+    ]
+
+
+def _named_fields() -> dict[str, Any]:
+    return {one.metadata["name"].lower(): one for one in fields(JDBCOptions) if one.metadata}
+
+
+def _by_lower_key(raw: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    given: dict[str, tuple[str, str]] = {}
+    for key, text in raw.items():
+        if not isinstance(text, str):
+            raise OptionError(
+                str(key), f"must be text, got {type(text).__name__}", "write it in quotes"
+            )
+        if key.lower() in given:
+            raise OptionError(key, f"is also given as {given[key.lower()][0]!r}", "give it once")
+        given[key.lower()] = (key, text)
+    return given
+
+
+def _relevant(given: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    """Refuse what this version cannot do; warn of what is ignored, and leave it out."""
+    for name in _WRITING:
+        if name.lower() in given:
+            raise OptionError(
+                given[name.lower()][0],
+                "is for writing, and writing is out of scope",
+                "leave it out, and write with the database's own tools",
+            )
+    for name, (nothing, fix) in _PLANNED.items():
+        key, text = given.get(name.lower(), ("", ""))
+        if key and text.strip().lower() not in nothing:
+            raise OptionError(key, f"{_NOT_HERE}, got {text!r}", fix)
+    for name, why in _IGNORED.items():
+        if name.lower() in given:
+            _warn(given[name.lower()][0], why)
+    left_out = {name.lower() for name in (*_PLANNED, *_IGNORED, *_DROPPED)}
+    return {key: item for key, item in given.items() if key not in left_out}
+
+
+def _warn(name: str, why: str) -> None:
+    # The level of whoever called JDBCOptions.parse.
+    warnings.warn(f"option {name!r} is ignored: {why}", JDBCWarning, stacklevel=4)
+
+
+def _parse_url(text: str, extra: Iterable[tuple[str, str]]) -> JDBCUrl:
+    """Parse the URL together with the driver properties that are given beside it."""
+    url = parse_url(text)
+    known = PROPERTIES.get(url.dialect, DriverProperties(frozenset(), frozenset()))
+    passed = {name.lower() for name in known.passed}
+    ignored = {name.lower() for name in known.ignored}
+    beside = {}
+    for key, value in extra:
+        if key.lower() in passed:
+            beside[key] = value
+        elif key.lower() in ignored:
+            _warn(key, _TUNING)
+        else:
+            raise OptionError(key, "is not an option of jdbc", _nearest(key, known.passed))
+    url = parse_url(text, beside) if beside else url
+    for name, value in url.props.items():
+        if name.lower() in ignored and (name, value) != ("mode", "ro"):
+            _warn(name, _TUNING)
+        elif name.lower() not in passed | ignored and known.passed:
+            raise _unknown_property(name, known, url)
+    if url.socket_timeout_s is not None:
+        _warn("socketTimeout", "queryTimeout is what ends a slow query")
+    return replace(url, props={k: v for k, v in url.props.items() if k.lower() not in ignored})
+
+
+def _nearest(key: str, properties: Iterable[str]) -> str:
+    names = {one.metadata["name"] for one in _named_fields().values()} | set(properties)
+    folded = {name.lower(): name for name in names}
+    close = difflib.get_close_matches(key.lower(), folded, n=1)
+    return f"did you mean {folded[close[0]]!r}?" if close else "leave it out"
+
+
+def _unknown_property(name: str, known: DriverProperties, url: JDBCUrl) -> OptionError:
+    folded = {one.lower(): one for one in known.passed}
+    close = difflib.get_close_matches(name.lower(), folded, n=1)
+    if close:
+        fix = f"did you mean {folded[close[0]]!r}?"
+        return UrlError("unknown_property", f"has an unknown property {name!r}", fix)
+    if url.password is None:
+        return UrlError("unknown_property", f"has an unknown property {name!r}", "leave it out")
+    # The name may be the tail of a password that has a bare & in it.
+    return UrlError(
+        "unknown_property",
+        "has an unknown property",
+        "leave it out, or write %26 for a & in a password",
+    )
+
+
+def _check_relation(values: Mapping[str, Any]) -> None:
+    if "dbtable" in values and "query" in values:
+        raise OptionError("dbtable", "and 'query' are both given", "give one of the two")
+    if "dbtable" not in values and "query" not in values:
+        raise OptionError("dbtable", "or 'query' is required", "write e.g. 'public.orders'")
+
+
+def _check_partitioning(values: dict[str, Any]) -> None:
+    group = {
+        "partition_column": "partitionColumn",
+        "lower_bound": "lowerBound",
+        "upper_bound": "upperBound",
+        "num_partitions": "numPartitions",
+    }
+    count = values.get("num_partitions")
+    present = [name for field_name, name in group.items() if field_name in values]
+    missing = [name for field_name, name in group.items() if field_name not in values]
+    if "predicates" in values:
+        if "partition_column" in values or "lower_bound" in values or "upper_bound" in values:
+            raise OptionError("predicates", f"cannot go with {present[0]!r}", "give one of the two")
+        if count is not None and count != len(values["predicates"]):
+            raise OptionError(
+                "numPartitions",
+                f"is {count} but there are {len(values['predicates'])} predicates",
+                "leave it out; each predicate is one partition",
+            )
+    elif present == ["numPartitions"] and count is not None:
+        if count > 1:
+            raise OptionError(
+                "numPartitions",
+                f"is {count} but nothing says where to cut",
+                "give partitionColumn, lowerBound and upperBound as well, or predicates",
+            )
+    elif present and missing:
+        raise OptionError(
+            present[0],
+            f"needs {', '.join(map(repr, missing))} beside it",
+            "give partitionColumn, lowerBound, upperBound and numPartitions, or none of them",
+        )
+
+
+def _one_statement(name: str, text: str, dialect: str) -> str:
+    """Return one statement without the semicolons, comments and white space after it.
+
+    Two statements are refused where it is certain that they are two.
+    """
+    end, semicolon, many = 0, False, False
+    certain = dialect != "oracle"  # its q'[...]' may quote anything
+    for kind, token, stop in _tokens(text, dialect):
+        if kind == "semicolon":
+            semicolon = True
+        elif kind != "space":
+            many = many or semicolon
+            end = stop
+        # Whether a backslash escapes a quote depends on a setting of the session.
+        ambiguous = token.startswith("'") and "\\'" in token and dialect not in _BACKSLASHES
+        certain = certain and kind != "open" and not ambiguous
+    if not end:
+        raise OptionError(name, "holds no SQL", "write a table or a SELECT")
+    if not certain:
+        return text.lstrip().rstrip("; \t\r\n")
+    if many:
+        raise OptionError(name, "holds more than one statement", "write one, without ';'")
+    return text[:end].strip()
+
+
+_BACKSLASHES = ("mysql", "mariadb", "clickhouse")
+_DOLLARS = ("postgresql", "redshift", "cockroachdb", "duckdb", "snowflake")
+_BRACKETS = ("sqlserver", "sqlite")
+_NESTED_COMMENTS = ("postgresql", "redshift", "cockroachdb", "sqlserver", "duckdb")
+
+
+def _tokens(text: str, dialect: str) -> Iterator[tuple[str, str, int]]:
+    """Yield kind, text and end of each piece of SQL: just enough to know what is quoted."""
+    pattern, at = _token_pattern(dialect), 0
+    while at < len(text):
+        found = pattern.match(text, at)
+        # The pattern ends in "any character", so it always matches.
+        kind, stop = (found.lastgroup or "", found.end()) if found else ("other", at + 1)
+        if kind == "comment":
+            kind, stop = _block_comment(text, at, nested=dialect in _NESTED_COMMENTS)
+        yield kind, text[at:stop], stop
+        at = stop
+
+
+def _token_pattern(dialect: str) -> re.Pattern[str]:
+    plain = r"'(?:[^'\\]|''|\\.)*'" if dialect in _BACKSLASHES else r"'(?:[^']|'')*'"
+    line = r"--(?=\s|$)[^\n]*|\#[^\n]*" if dialect in ("mysql", "mariadb") else r"--[^\n]*"
+    quoted = [plain, r'"(?:[^"]|"")*"', r"`(?:[^`]|``)*`"]
+    if dialect in _DOLLARS:
+        quoted += [r"[eE]'(?:[^'\\]|''|\\.)*'", r"\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$"]
+    if dialect in _BRACKETS:
+        quoted.append(r"\[[^\]]*\]")
+    return re.compile(
+        rf"(?P<space>\s+|{line})|(?P<comment>/\*)|(?P<quoted>{'|'.join(quoted)})"
+        rf"|(?P<semicolon>;)|(?P<open>['\"`])|(?P<other>\w[\w$]*|.)",
+        re.DOTALL,
+    )
+
+
+def _block_comment(text: str, at: int, *, nested: bool) -> tuple[str, int]:
+    depth = 0
+    for found in re.compile(r"/\*|\*/").finditer(text, at):
+        if found[0] == "*/":
+            depth -= 1
+        elif nested or depth == 0:
+            depth += 1
+        if depth == 0:
+            return "space", found.end()
+    return "open", len(text)

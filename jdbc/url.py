@@ -155,10 +155,10 @@ PROPERTIES: Mapping[str, DriverProperties] = MappingProxyType(
         "redshift": _POSTGRESQL,
         "cockroachdb": _POSTGRESQL,
         "sqlite": DriverProperties(
-            passed=frozenset({"mode", "busy_timeout", "cache_size", "mmap_size"}),
+            passed=frozenset({"busy_timeout", "cache_size", "mmap_size"}),
             ignored=_names(
                 """cache immutable date_class date_precision date_string_format encoding
-                foreign_keys journal_mode journal_size_limit locking_mode open_mode page_size
+                foreign_keys journal_mode journal_size_limit locking_mode mode open_mode page_size
                 shared_cache synchronous temp_store transaction_mode"""
             ),
         ),
