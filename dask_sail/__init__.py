@@ -1,1 +1,75 @@
-"""Any data source in a Dask DataFrame, Arrow all the way."""
+"""Any data source in a Dask DataFrame, Arrow all the way.
+
+Importing attaches ``dd.read_python_source`` and the ``df.sail`` accessor to Dask, and re-registers
+two kinds of its dispatch (hashes of Arrow keys, and Arrow tables in shuffles); nothing else.
+"""
+
+import dask.dataframe as _dd
+
+from . import accessor as _accessor  # noqa: F401 - registers df.sail
+from . import shuffle as _shuffle
+from .datasource import (
+    PartitionSpec,
+    PartitionStatistics,
+    PythonDataSource,
+    Scan,
+    SupportsCancel,
+    SupportsConcurrency,
+    SupportsDescription,
+    SupportsDivisions,
+    SupportsScan,
+    SupportsStatistics,
+    SupportsVersion,
+)
+from .errors import (
+    BatchError,
+    ClusterError,
+    DivisionError,
+    FilterError,
+    OptionError,
+    PartitionReadError,
+    PlanError,
+    PythonDataSourceError,
+    SchemaError,
+    SourceCallError,
+    SourceDefinitionError,
+    SourceNotFoundError,
+)
+from .inspection import Inspection, inspect
+from .options import register_resolver
+from .predicate import Predicate
+from .read import read_python_source
+
+__all__ = [
+    "BatchError",
+    "ClusterError",
+    "DivisionError",
+    "FilterError",
+    "Inspection",
+    "OptionError",
+    "PartitionReadError",
+    "PartitionSpec",
+    "PartitionStatistics",
+    "PlanError",
+    "Predicate",
+    "PythonDataSource",
+    "PythonDataSourceError",
+    "Scan",
+    "SchemaError",
+    "SourceCallError",
+    "SourceDefinitionError",
+    "SourceNotFoundError",
+    "SupportsCancel",
+    "SupportsConcurrency",
+    "SupportsDescription",
+    "SupportsDivisions",
+    "SupportsScan",
+    "SupportsStatistics",
+    "SupportsVersion",
+    "inspect",
+    "read_python_source",
+    "register_resolver",
+]
+
+_dd.read_python_source = read_python_source
+_shuffle.register()

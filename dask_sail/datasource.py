@@ -19,6 +19,7 @@ __all__ = [
     "PartitionStatistics",
     "PythonDataSource",
     "Scan",
+    "SupportsCancel",
     "SupportsConcurrency",
     "SupportsDescription",
     "SupportsDivisions",
@@ -160,6 +161,15 @@ class SupportsConcurrency(Protocol):
 
     def concurrency(self, options: dict[str, str], /) -> tuple[str, int] | None:
         """Return ``(key, limit)``: over the cluster, at most ``limit`` reads of ``key`` at once."""
+        ...
+
+
+@runtime_checkable
+class SupportsCancel(Protocol):
+    """A source whose blocked call can be stopped from another thread."""
+
+    def cancel(self) -> None:
+        """Stop the read that runs on this instance; called once, when its task is cancelled."""
         ...
 
 

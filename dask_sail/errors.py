@@ -15,6 +15,7 @@ __all__ = [
     "PlanError",
     "PythonDataSourceError",
     "SchemaError",
+    "SourceCallError",
     "SourceDefinitionError",
     "SourceNotFoundError",
 ]
@@ -123,12 +124,12 @@ class DivisionError(_PartitionError, ValueError):
     """A row's index value lies outside its partition's division, or is null."""
 
 
-class PartitionReadError(_PartitionError, RuntimeError):
-    """The source's own code raised while a method of it ran.
+class SourceCallError(_PartitionError, RuntimeError):
+    """The source's own code raised while one of its methods ran.
 
     ``traceback_text`` holds the source's own traceback, and ``error_type`` the qualified name of
     what was raised, as text: the class itself may not exist where the error is read. Every secret
-    is scrubbed from both and from the message.
+    is scrubbed from both, from the message and from the spec.
     """
 
     def __init__(
@@ -138,9 +139,10 @@ class PartitionReadError(_PartitionError, RuntimeError):
         message: str,
         error_type: str = "",
         traceback_text: str = "",
+        transient: bool = False,
     ) -> None:
         super().__init__(source, spec, message)
-        self.args = (source, spec, message, error_type, traceback_text)
+        self.args = (source, spec, message, error_type, traceback_text, transient)
 
     @property
     def error_type(self) -> str:
@@ -149,11 +151,20 @@ class PartitionReadError(_PartitionError, RuntimeError):
 
     @property
     def traceback_text(self) -> str:
-        """The source's own traceback."""
+        """The source's own traceback; empty where its error explains itself."""
         return str(self.args[4])
 
+    @property
+    def transient(self) -> bool:
+        """Whether the same call may succeed when tried again."""
+        return bool(self.args[5])
+
     def __str__(self) -> str:
-        source, spec, message, _, traceback_text = self.args
+        source, spec, message, _, traceback_text, _ = self.args
         where = source if spec is None else f"{source}, partition {spec!r}"
         text = f"{where}: {message}"
         return f"{text}\n\n{traceback_text}" if traceback_text else text
+
+
+class PartitionReadError(SourceCallError):
+    """The source's own code raised while it read a partition."""

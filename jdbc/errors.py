@@ -24,6 +24,9 @@ class JDBCError(Exception):
     transient: bool = False
     """Whether the same read may succeed when tried again."""
 
+    explains_itself: bool = True
+    """Our messages say what to do, so callers leave out the traceback."""
+
 
 class OptionError(JDBCError, ValueError):
     """An option is missing, unknown or malformed, or contradicts another one."""

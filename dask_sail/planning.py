@@ -1,0 +1,246 @@
+"""What is asked of a source before anything is read, and whether its answers keep the contract."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import pyarrow as pa
+
+from .arrow import frame_schema
+from .calls import source_errors
+from .datasource import PartitionSpec, PartitionStatistics, Scan
+from .errors import PlanError, SchemaError
+from .options import SourceOptions
+from .predicate import Predicate
+from .registry import SourceRef
+
+__all__ = ["Plan", "Specs", "plan_scan", "plan_source", "statistics"]
+
+
+class Specs(Sequence[PartitionSpec]):
+    """Planned partitions, each kept as its JSON text, so that nobody can change one in passing.
+
+    A source that plans no partition has one here whose text is empty: Dask knows no collection of
+    none.
+    """
+
+    NONE = ""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self.texts = tuple(texts) or (self.NONE,)
+
+    def __getitem__(self, index: Any) -> Any:
+        return json.loads(self.texts[index])
+
+    def __len__(self) -> int:
+        return 0 if self.texts == (self.NONE,) else len(self.texts)
+
+    def __iter__(self) -> Iterator[PartitionSpec]:
+        return (json.loads(text) for text in self.texts if text != self.NONE)
+
+    def take(self, indices: Iterable[int]) -> Specs:
+        """Return the partitions at some positions."""
+        return Specs(self.texts[i] for i in indices)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Equal for equal partitions in equal order."""
+        return hashlib.sha256("\n".join(self.texts).encode()).hexdigest()
+
+    def __dask_tokenize__(self) -> tuple[str, str]:
+        return "Specs", self.digest
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Specs, (self.texts,)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Specs) and self.texts == other.texts
+
+    def __hash__(self) -> int:
+        return hash(self.texts)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} partitions>"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a source said about one read."""
+
+    schema: pa.Schema
+    specs: Specs
+    version: str | None
+    divisions: tuple[Any, ...] | None
+
+
+def plan_source(
+    ref: SourceRef, options: SourceOptions, schema: pa.Schema | None, index: str | None
+) -> Plan:
+    """Ask a source for its schema, partitions, version and divisions, in this process."""
+    resolved, redact = options.resolve()
+    label = ref.label
+    source = ref.create()
+    if schema is None:
+        with source_errors(label, "infer_schema", redact):
+            schema = source.infer_schema(resolved.copy())
+        if not isinstance(schema, pa.Schema):
+            raise SchemaError(
+                label, f"infer_schema must return a pyarrow.Schema, got {_kind(schema)}"
+            )
+    frame_schema(schema, label)
+    _check_index(label, index, schema)
+    with source_errors(label, "plan_partitions", redact):
+        planned = source.plan_partitions(resolved.copy())
+        planned = planned if _is_scalar(planned) else list(planned)
+    specs = Specs(_texts(label, "plan_partitions", planned))
+    version = divisions = None
+    if hasattr(source, "version"):
+        with source_errors(label, "version", redact):
+            version = str(source.version(resolved.copy()))
+    if index is not None and hasattr(source, "divisions") and len(specs):
+        with source_errors(label, "divisions", redact):
+            divisions = source.divisions(list(specs), resolved.copy(), index)
+        divisions = _checked_divisions(label, divisions, len(specs))
+    return Plan(schema, specs, version, divisions)
+
+
+def _kind(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__module__}.{type(value).__qualname__}"
+
+
+def _is_scalar(planned: Any) -> bool:
+    return isinstance(planned, str | bytes | dict) or not isinstance(planned, Iterable)
+
+
+def _check_index(label: str, index: str | None, schema: pa.Schema) -> None:
+    if index is not None and index not in schema.names:
+        near = difflib.get_close_matches(str(index), schema.names, 3)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"has: {schema.names}"
+        raise SchemaError(label, f"index={index!r} is no column of the source; {hint:.300}")
+
+
+def _texts(label: str, method: str, planned: Any) -> Iterator[str]:
+    if _is_scalar(planned):
+        raise PlanError(
+            label, f"{method} must return a list of dicts, one per partition, got {_kind(planned)}"
+        )
+    for position, spec in enumerate(planned):
+        where = f"{method}()[{position}]"
+        if not isinstance(spec, dict):
+            raise PlanError(label, f"{where} must be a dict, got {_kind(spec)}")
+        _check_json(label, where, spec)
+        yield json.dumps(spec, ensure_ascii=False, separators=(",", ":"))
+
+
+def _check_json(label: str, where: str, value: Any) -> None:
+    """Refuse what JSON cannot carry there and back, naming the place."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise PlanError(label, f"{where} has the key {key!r}; JSON has str keys only")
+            _check_json(label, f"{where}[{key!r}]", item)
+    elif isinstance(value, list | tuple):
+        for position, item in enumerate(value):
+            _check_json(label, f"{where}[{position}]", item)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise PlanError(label, f"{where} is {value}, which JSON cannot hold; write a str or None")
+    elif not isinstance(value, str | int | float | bool | None):
+        raise PlanError(
+            label,
+            f"{where} is {_kind(value)}, which JSON cannot hold; specs are dicts of str, int, "
+            "float, bool, None, lists and dicts",
+        )
+
+
+def _checked_divisions(label: str, divisions: Any, count: int) -> tuple[Any, ...] | None:
+    if divisions is None:
+        return None
+    given = tuple(divisions)
+    if len(given) != count + 1:
+        raise PlanError(
+            label, f"divisions must give {count + 1} values for {count} specs, got {len(given)}"
+        )
+    if any(value is None for value in given) or any(
+        not low <= high for low, high in pairwise(given)
+    ):
+        raise PlanError(label, "divisions must ascend, without None")
+    return given
+
+
+def plan_scan(
+    ref: SourceRef, options: SourceOptions, specs: Specs, scan: Scan
+) -> tuple[list[int], tuple[Predicate, ...]]:
+    """Ask which partitions can hold wanted rows, and which predicates the source applies exactly.
+
+    Returns
+    -------
+    tuple
+        Positions in ``specs``, ascending, and some of ``scan.predicates``. All and none for a
+        source without the ability, or whose class this process cannot import.
+    """
+    everything = list(range(len(specs)))
+    source = _client_instance(ref)
+    if not scan.predicates or not hasattr(source, "plan_scan"):
+        return everything, ()
+    given = list(specs)
+    with source_errors(ref.label, "plan_scan", options.redactor):
+        kept, accepted = source.plan_scan(given, options.unresolved(), scan)
+        kept, accepted = list(kept), tuple(accepted)
+    strangers = [predicate for predicate in accepted if predicate not in scan.predicates]
+    if strangers:
+        raise PlanError(ref.label, f"plan_scan accepted {strangers}, which it was not given")
+    return _positions(ref.label, specs, kept), accepted
+
+
+def _client_instance(ref: SourceRef) -> Any:
+    try:
+        return ref.create()
+    except LookupError:  # planned on a cluster that alone has the class
+        return None
+
+
+def _positions(label: str, specs: Specs, kept: list[Any]) -> list[int]:
+    texts = iter(enumerate(specs.texts))
+    positions = []
+    for text in _texts(label, "plan_scan", kept):
+        for position, candidate in texts:
+            if candidate == text:
+                positions.append(position)
+                break
+        else:
+            raise PlanError(
+                label, f"plan_scan must return some of the specs it was given, in order, got {text}"
+            )
+    return positions
+
+
+def statistics(
+    ref: SourceRef, options: SourceOptions, specs: Specs
+) -> tuple[PartitionStatistics, ...]:
+    """Ask what is known of each partition; nothing, from a source without the ability."""
+    unknown = (PartitionStatistics(),) * len(specs)
+    if not len(specs):
+        return ()
+    source = ref.create()
+    if not hasattr(source, "partition_statistics"):
+        return unknown
+    resolved, redact = options.resolve()
+    with source_errors(ref.label, "partition_statistics", redact):
+        given = [
+            PartitionStatistics(*one)
+            for one in source.partition_statistics(list(specs), resolved.copy())
+        ]
+    if len(given) != len(specs):
+        raise PlanError(
+            ref.label,
+            f"partition_statistics must give one entry per spec, {len(specs)}, got {len(given)}",
+        )
+    return tuple(given)

@@ -1,0 +1,343 @@
+"""What a task runs: one partition of one source, read into an ArrowDtype frame."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+import pandas as pd
+import pyarrow as pa
+
+from . import arrow
+from .calls import is_transient, source_errors
+from .dask_compat import task_is_cancelled
+from .datasource import PartitionSpec, Scan
+from .errors import BatchError, DivisionError, PartitionReadError
+from .options import CaseInsensitiveDict, Redactor, SourceOptions
+from .planning import Specs
+from .predicate import Condition, apply
+from .registry import SourceRef
+
+__all__ = ["Division", "ReadPlan", "TaskCancelledError", "read_partition"]
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 4
+"""How often a partition is read before a transient error is passed on (`dask_sail.attempts`)."""
+
+
+class TaskCancelledError(Exception):
+    """The task is no longer wanted; nobody sees this."""
+
+
+@dataclass(frozen=True)
+class Division:
+    """The index values that one partition may hold: ``low <= v < high``, or ``<=`` if last."""
+
+    low: Any
+    high: Any
+    is_last: bool
+
+
+@dataclass(frozen=True)
+class ReadPlan:
+    """What all partitions of one read share: one key of the graph, whatever their number.
+
+    Attributes
+    ----------
+    scan
+        What the source is asked for, if it can be asked.
+    columns
+        Of the frame, without the index.
+    conditions
+        What the source does not apply; all of them hold for every row of the frame.
+    limit
+        At most so many rows per partition, after the conditions.
+    """
+
+    source: SourceRef
+    options: SourceOptions
+    scan: Scan
+    columns: tuple[str, ...]
+    index: str | None
+    conditions: tuple[Condition, ...]
+    limit: int | None
+
+    @property
+    def kept(self) -> list[str]:
+        """Columns that stay after the conditions are applied."""
+        return list(dict.fromkeys([*self.columns, *([self.index] if self.index else [])]))
+
+
+def read_partition(
+    plan: ReadPlan, spec_text: str, division: Division | None = None
+) -> pd.DataFrame:
+    """Read one partition into a frame whose columns are Arrow arrays, the source's own buffers.
+
+    Raises
+    ------
+    PartitionReadError
+        If the source's code raises, after the attempts that its error is worth.
+    BatchError
+        If a batch cannot become the schema without loss.
+    DivisionError
+        If a row lies outside ``division``, or its index is null.
+    """
+    schema = arrow.frame_schema(_select(plan.scan.schema, plan.kept), plan.source.label)
+    if spec_text == Specs.NONE:
+        batches: list[pa.RecordBatch] = []
+        spec: PartitionSpec | None = None
+    else:
+        spec = json.loads(spec_text)
+        batches = _attempt(lambda: list(_batches(plan, json.loads(spec_text))))
+    frame = arrow.to_frame(batches, schema)
+    if plan.index is None:
+        return frame
+    frame = frame.set_index(plan.index)
+    return _in_division(plan, spec, frame, division) if division else frame
+
+
+def _select(schema: pa.Schema, names: list[str] | tuple[str, ...]) -> pa.Schema:
+    return pa.schema([schema.field(name) for name in names])
+
+
+def _attempt(read: Callable[[], list[pa.RecordBatch]]) -> list[pa.RecordBatch]:
+    """Read from the start again after a transient error; what was read before is thrown away."""
+    attempts = int(dask.config.get("dask_sail.attempts", ATTEMPTS))
+    for attempt in range(1, attempts + 1):
+        try:
+            return read()
+        except Exception as error:
+            if attempt >= attempts or not is_transient(error):
+                raise
+            pause = 0.1 * 3 ** (attempt - 1)
+            logger.info("attempt %d of %d failed, next in %.1f s", attempt, attempts, pause)
+            time.sleep(pause)
+    return []
+
+
+def _batches(plan: ReadPlan, spec: PartitionSpec) -> Iterator[pa.RecordBatch]:
+    """Read one partition: each batch is made to fit, filtered and projected as it arrives."""
+    options, redact = plan.options.resolve()
+    label = plan.source.label
+    target = arrow.frame_schema(_select(plan.scan.schema, plan.scan.columns), label)
+    source = plan.source.create()
+    with _turn(source, options, label, redact), _cancellation(source) as stop_if_cancelled:
+        left = plan.limit
+        given = _given(plan, source, spec, options, redact)
+        with contextlib.closing(given):
+            for batch in given:
+                stop_if_cancelled()
+                fitted = apply(_fit(plan, spec, batch, target, redact), plan.conditions)
+                fitted = fitted.select(plan.kept)
+                if left is not None:
+                    fitted = fitted.slice(0, left)
+                    left -= fitted.num_rows
+                if fitted.num_rows:
+                    yield fitted
+                if left == 0:
+                    break
+            stop_if_cancelled()
+
+
+def _given(
+    plan: ReadPlan,
+    source: Any,
+    spec: PartitionSpec,
+    options: CaseInsensitiveDict,
+    redact: Redactor,
+) -> Generator[pa.RecordBatch, None, None]:
+    """Yield what the source's own code yields; what it raises is ours from here on."""
+    label = plan.source.label
+    can_scan = hasattr(source, "scan_partition")
+    method = "scan_partition" if can_scan else "read_partition"
+    ours = source_errors(label, method, redact, spec, PartitionReadError)
+    with ours:
+        if can_scan:
+            batches = source.scan_partition(spec, options.copy(), plan.scan)
+        else:
+            batches = source.read_partition(spec, options.copy())
+    if isinstance(batches, pa.Table | pa.RecordBatch):
+        batches = [batches]
+    try:
+        iterator = iter(batches)
+    except TypeError:
+        raise BatchError(
+            label,
+            redact.value(spec),
+            f"{method} must give an iterator of pyarrow.RecordBatch, got {_kind(batches)}",
+        ) from None
+    try:
+        while True:
+            with source_errors(label, method, redact, spec, PartitionReadError):
+                batch = next(iterator, None)
+            if batch is None:
+                return
+            if isinstance(batch, pa.Table):
+                yield from batch.to_batches()
+            elif isinstance(batch, pa.RecordBatch):
+                yield batch
+            else:
+                raise BatchError(
+                    label,
+                    redact.value(spec),
+                    f"{method} must yield pyarrow.RecordBatch, got {_kind(batch)}",
+                )
+    finally:
+        close = getattr(iterator, "close", None)
+        if close is not None:
+            with source_errors(label, method, redact, spec, PartitionReadError):
+                close()
+
+
+def _kind(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__module__}.{type(value).__qualname__}"
+
+
+def _fit(
+    plan: ReadPlan, spec: PartitionSpec, batch: pa.RecordBatch, target: pa.Schema, redact: Redactor
+) -> pa.RecordBatch:
+    extra = sorted(set(batch.schema.names) - set(plan.scan.schema.names))
+    if extra:
+        _warn_once(
+            f"{plan.source.label}: batches hold columns that infer_schema did not give, which are "
+            f"dropped: {', '.join(extra)}"
+        )
+    return arrow.conform(batch, target, plan.source.label, redact.value(spec))
+
+
+_warned: set[str] = set()
+
+
+def _warn_once(message: str) -> None:
+    """Warn the person who computes, once per process: a worker's own warnings go unseen."""
+    if message in _warned:
+        return
+    _warned.add(message)
+    try:
+        from distributed.worker import get_worker, warn
+
+        get_worker()
+    except (ImportError, ValueError):
+        warnings.warn(message, UserWarning, stacklevel=2)
+    else:
+        warn(message, UserWarning)
+
+
+def _in_division(
+    plan: ReadPlan, spec: PartitionSpec | None, frame: pd.DataFrame, division: Division
+) -> pd.DataFrame:
+    index = frame.index
+    below_end = index <= division.high if division.is_last else index < division.high
+    outside = len(index) - int(((index >= division.low) & below_end).sum())
+    if outside:
+        end = "<=" if division.is_last else "<"
+        raise DivisionError(
+            plan.source.label,
+            spec,
+            f"{outside:,} rows have an index {plan.index!r} that is null or outside their "
+            f"partition's division {division.low!r} <= {plan.index} {end} {division.high!r}; "
+            "correct the source's divisions, or read without index=",
+        )
+    # Dask takes partitions with known divisions to be sorted (loc, merge on the index).
+    return frame if index.is_monotonic_increasing else frame.sort_index(kind="stable")
+
+
+@contextlib.contextmanager
+def _cancellation(source: Any) -> Iterator[Callable[[], None]]:
+    """Give a check for between batches, and tell a source that can stop a blocked call."""
+
+    def stop_if_cancelled() -> None:
+        if task_is_cancelled():
+            raise TaskCancelledError
+
+    if not hasattr(source, "cancel") or not _in_distributed_task():
+        yield stop_if_cancelled
+        return
+    from distributed.worker import thread_state
+
+    done = threading.Event()
+    key, execution_state = thread_state.key, thread_state.execution_state
+
+    def watch() -> None:
+        thread_state.key, thread_state.execution_state = key, execution_state
+        while not done.wait(0.25):
+            if task_is_cancelled():
+                source.cancel()
+                return
+
+    watcher = threading.Thread(target=watch, name="dask_sail-cancel", daemon=True)
+    watcher.start()
+    try:
+        yield stop_if_cancelled
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _in_distributed_task() -> bool:
+    try:
+        from distributed.worker import get_worker, thread_state
+
+        get_worker()
+    except (ImportError, ValueError):
+        return False
+    return hasattr(thread_state, "key")
+
+
+@contextlib.contextmanager
+def _turn(
+    source: Any, options: CaseInsensitiveDict, label: str, redact: Redactor
+) -> Iterator[None]:
+    """Wait until fewer than the source's limit of reads run, over the cluster."""
+    limit = None
+    if hasattr(source, "concurrency"):
+        with source_errors(label, "concurrency", redact):
+            limit = source.concurrency(options.copy())
+    if limit is None:
+        yield
+        return
+    key, places = limit
+    name = "dask_sail-" + hashlib.sha256(str(key).encode()).hexdigest()[:16]
+    if _in_distributed_task():
+        from distributed import Semaphore
+
+        with Semaphore(max_leases=places, name=name):
+            yield
+    else:
+        with _local_place(name, places):
+            yield
+
+
+@contextlib.contextmanager
+def _local_place(name: str, places: int) -> Iterator[None]:
+    """Hold one of so many lock files: threads and the process scheduler alike see them."""
+    import locket  # comes with Dask
+
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = os.path.join(tempfile.gettempdir(), f"{name}-{user}")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    while True:
+        for place in range(places):
+            lock = locket.lock_file(os.path.join(folder, str(place)), timeout=0)
+            try:
+                lock.acquire()
+            except locket.LockError:
+                continue
+            try:
+                yield
+            finally:
+                lock.release()
+            return
+        time.sleep(0.02)
