@@ -93,13 +93,15 @@ class Dialect:
         ``(column, op, values)``: SQL that is true for just the rows for which Arrow says so, or
         None where that is not certain. ``op`` is == != < <= > >= (one value), or in, "not in" (one
         or more). No value is None. NULL gives NULL: what "not in" makes of it is the caller's.
-    partition_operand
-        SQL for a partition column that orders as its bounds do, all values and NULL included;
-        `OptionError` for a column that cannot be cut so.
+    partition_key
+        SQL for a partition column that orders all values as its bounds do, and the Arrow type of
+        those bounds (the dialect's own, whatever ``customSchema`` says); `OptionError` for a column
+        that cannot be cut so.
     session
         Statements that each engine runs on each new session before the query.
     refusal
-        Why an engine (by name) cannot honour the options, as in "engine 'x' ..."; None if it can.
+        Why an engine (by name) cannot honour the options, e.g. "connectorx does not check the
+        server's name"; None if it can.
     connectorx_uri
         For `connectorx.read_sql`. Called after ``refusal`` had nothing to say.
     preflight
@@ -129,7 +131,7 @@ class Dialect:
     describe: Callable[[JDBCOptions, str], Sequence[Column]]
     read_column: Callable[[Column, str], ColumnRead | None]
     condition: Callable[[Column, str, Sequence[Any]], str | None]
-    partition_operand: Callable[[Column], str]
+    partition_key: Callable[[Column], tuple[str, pa.DataType]]
     session: Callable[[JDBCOptions], Sequence[str]]
     refusal: Callable[[JDBCOptions, str], str | None]
     connectorx_uri: Callable[[JDBCOptions], str]
@@ -141,20 +143,19 @@ class Dialect:
     first_row: Callable[[Sequence[ColumnRead]], str] | None = None
 
 
-def dialect_for(options: JDBCOptions) -> Dialect:
-    """Find the dialect of a URL, importing what it needs only now.
+def dialect_for(name: str) -> Dialect:
+    """Find a dialect by its name in the URL, importing what it needs only now.
 
     Raises
     ------
     OptionError
-        If the URL is of a database that this version cannot read.
+        If this version cannot read such a database.
     """
-    name = options.dialect
     if name not in SUPPORTED:
         raise OptionError(
             "url",
             f"is of {name!r}, which this version does not read",
-            f"databases it reads: {', '.join(SUPPORTED)}",
+            f"databases that it reads: {', '.join(SUPPORTED)}",
         )
     module = import_module(f".{name}", __name__)
     dialect: Dialect = module.DIALECT

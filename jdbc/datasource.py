@@ -1,0 +1,323 @@
+"""The data source: three methods with Spark's JDBC options, and the abilities of a Dask one."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from .arrow_types import parse_custom_schema
+from .dialects import Column, ColumnRead, Dialect, dialect_for
+from .engines import choose_engine, engine_for
+from .errors import ColumnTypeError, JDBCError
+from .options import JDBCOptions
+from .partitioning import Range, find_column, parse_bound, plan_ranges
+from .query import (
+    Condition,
+    count_sql,
+    describe_sql,
+    predicate_condition,
+    range_sql,
+    select_sql,
+)
+from .url import redact
+
+__all__ = ["JDBCArrowDataSource"]
+
+_TYPE = b"jdbc.type"
+
+
+class WantedScan(Protocol):
+    """What of a partition is wanted, as `dask_sail.Scan`."""
+
+    @property
+    def schema(self) -> pa.Schema: ...
+    @property
+    def columns(self) -> Sequence[str]: ...
+    @property
+    def predicates(self) -> Sequence[Condition]: ...
+    @property
+    def limit(self) -> int | None: ...
+
+
+class JDBCArrowDataSource:
+    """Rows of a database by its ``jdbc:`` URL, as Arrow, with neither Java nor JDBC.
+
+    The options are Spark's (`JDBCOptions`). The class keeps no state. Each column comes in one
+    Arrow type, whatever engine reads it, each value exactly or as an error.
+
+    Notes
+    -----
+    A spec holds what was decided on the client: the engine and why, and the range of the partition
+    column (or the number of the predicate). It holds neither URL nor secrets.
+    """
+
+    def infer_schema(self, options: Mapping[str, str], /) -> pa.Schema:
+        """Describe the table or query, without reading its rows.
+
+        The database's own type of each column is in its field's metadata, under ``jdbc.type``.
+        """
+        parsed = JDBCOptions.parse(options)
+        return _schema(_described(options, parsed, fresh=True))
+
+    def plan_partitions(self, options: Mapping[str, str], /) -> list[dict[str, Any]]:
+        """Choose the engine and cut the rows; reads no row."""
+        parsed = JDBCOptions.parse(options)
+        dialect = dialect_for(parsed.dialect)
+        columns = _described(options, parsed)
+        choice = choose_engine(dialect, parsed, columns)
+        common: dict[str, Any] = {
+            "dialect": dialect.name,
+            "engine": choice.engine,
+            "why": choice.why,
+        }
+        if not parsed.push_down_predicate:
+            common["pushDownPredicate"] = False
+        pieces = _pieces(dialect, parsed, columns)
+        return [{"partition": i, **common, **piece} for i, piece in enumerate(pieces)]
+
+    def read_partition(
+        self, spec: Mapping[str, Any], options: Mapping[str, str], /
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield every row and column of one partition."""
+        parsed = JDBCOptions.parse(options)
+        dialect = dialect_for(parsed.dialect)
+        columns = _described(options, parsed)
+        return _Read(dialect, parsed, spec, columns, columns).batches()
+
+    # ------------------------------------------------------------------------ SupportsScan
+
+    def plan_scan(
+        self, specs: Sequence[dict[str, Any]], options: Mapping[str, str], scan: WantedScan, /
+    ) -> tuple[list[dict[str, Any]], list[Condition]]:
+        """Keep the partitions that can hold wanted rows, and say which predicates are pushed.
+
+        Needs neither the database nor its options, which may hold references not yet resolved.
+        """
+        kept = list(specs)
+        if not kept or kept[0].get("pushDownPredicate") is False:
+            return kept, []
+        pushed = _pushed(dialect_for(kept[0]["dialect"]), scan)
+        accepted = [predicate for predicate, _ in pushed]
+        return [spec for spec in kept if _may_match(spec, accepted)], accepted
+
+    def scan_partition(
+        self, spec: Mapping[str, Any], options: Mapping[str, str], scan: WantedScan, /
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the wanted columns of the wanted rows of one partition."""
+        return _wanted(spec, options, scan).batches()
+
+    def describe_partition(
+        self, spec: Mapping[str, Any], options: Mapping[str, str], scan: WantedScan, /
+    ) -> dict[str, str]:
+        """Return the SQL, the engine and the reason for the engine, without asking the database."""
+        facts = {"engine": str(spec["engine"]), "why": str(spec["why"])}
+        if _columns_of(scan.schema) is None:
+            return facts
+        try:
+            read = _wanted(spec, options, scan)
+            return {"sql": redact(read.sql, read.options.secrets), **facts}
+        except JDBCError:  # a reference in the options that only a worker can resolve
+            return facts
+
+
+# ---------------------------------------------------------------------------------- schema
+
+_FRESH_SECONDS = 60.0
+_described_before: dict[str, tuple[float, list[Column]]] = {}
+
+
+def _described(
+    raw: Mapping[str, str], options: JDBCOptions, *, fresh: bool = False
+) -> list[Column]:
+    """Return the columns, as ``customSchema`` has them.
+
+    Remembered for a minute, so that a plan needs no second connection after its schema, nor each
+    partition of a read without one.
+    """
+    # A digest, so that no password lies about in a long-lived process.
+    key = hashlib.sha256(repr(sorted(raw.items())).encode()).hexdigest()
+    now = time.monotonic()
+    if not fresh and key in _described_before and now - _described_before[key][0] < _FRESH_SECONDS:
+        return _described_before[key][1]
+    columns = list(dialect_for(options.dialect).describe(options, describe_sql(options)))
+    _check_names(columns)
+    names = [column.name for column in columns]
+    if options.custom_schema:
+        types = parse_custom_schema(options.custom_schema, names)
+        columns = [replace(c, arrow_type=types.get(c.name, c.arrow_type)) for c in columns]
+    for stale in [k for k, (when, _) in _described_before.items() if now - when > _FRESH_SECONDS]:
+        _described_before.pop(stale, None)
+    _described_before[key] = (now, columns)
+    return columns
+
+
+def _check_names(columns: Sequence[Column]) -> None:
+    for name, times in Counter(column.name for column in columns).items():
+        if times > 1:
+            raise ColumnTypeError(
+                name,
+                f"comes {times} times in the result",
+                f"give each a name of its own, e.g. SELECT a.{name} AS a_{name}",
+            )
+
+
+def _schema(columns: Sequence[Column]) -> pa.Schema:
+    return pa.schema(
+        [
+            pa.field(c.name, c.arrow_type, c.nullable, {_TYPE: c.database_type.encode()})
+            for c in columns
+        ]
+    )
+
+
+def _columns_of(schema: pa.Schema) -> list[Column] | None:
+    """Return the columns that `_schema` wrote; None for a schema that is not ours."""
+    columns = []
+    for field in schema:
+        if _TYPE not in (field.metadata or {}):
+            return None
+        database_type = field.metadata[_TYPE].decode()
+        columns.append(Column(field.name, database_type, field.type, field.nullable))
+    return columns
+
+
+# ------------------------------------------------------------------------------------ plan
+
+
+def _pieces(
+    dialect: Dialect, options: JDBCOptions, columns: Sequence[Column]
+) -> list[dict[str, Any]]:
+    """Return what each spec says of its rows."""
+    if options.predicates:
+        return [{"predicate": i} for i in range(len(options.predicates))]
+    if options.partition_column is None:
+        return [{}]
+    by_name = {column.name: column for column in columns}
+    column = by_name[find_column(options.partition_column, list(by_name))]
+    _, kind = dialect.partition_key(column)
+    lower = parse_bound(options.lower_bound or "", kind, "lowerBound")
+    upper = parse_bound(options.upper_bound or "", kind, "upperBound")
+    ranges = plan_ranges(lower, upper, options.num_partitions or 1)
+    return [{"range": {"column": column.name, **piece.to_json()}} for piece in ranges]
+
+
+def _may_match(spec: Mapping[str, Any], predicates: Sequence[Condition]) -> bool:
+    cut = spec.get("range")
+    if cut is None:
+        return True
+    piece = Range.from_json(cut)
+    on_key = (p for p in predicates if p.column == cut["column"])
+    return all(piece.may_match(p.op, p.value) for p in on_key)
+
+
+def _pushed(dialect: Dialect, scan: WantedScan) -> list[tuple[Condition, str]]:
+    """Return the predicates that the database applies just as Arrow would, each with its SQL."""
+    by_name = {column.name: column for column in _columns_of(scan.schema) or ()}
+    found = []
+    for predicate in scan.predicates:
+        if (column := by_name.get(predicate.column)) is not None:
+            sql = predicate_condition(dialect, column, predicate)
+            if sql is not None:
+                found.append((predicate, sql))
+    return found
+
+
+# ------------------------------------------------------------------------------------ read
+
+
+@dataclass(frozen=True)
+class _Read:
+    """One partition, the columns wanted of it, and further conditions on its rows."""
+
+    dialect: Dialect
+    options: JDBCOptions
+    spec: Mapping[str, Any]
+    columns: Sequence[Column]
+    wanted: Sequence[Column]
+    conditions: Sequence[str] = ()
+    limit: int | None = None
+
+    @property
+    def sql(self) -> str:
+        """The SELECT; of the number of rows if no column is wanted."""
+        conditions = [self._own_rows(), *self.conditions]
+        if not self.wanted:
+            return count_sql(self.options, conditions, self.limit)
+        return select_sql(self.options, self.dialect, self._reads(), conditions, self.limit)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, every value as its column's one Arrow type or an error."""
+        engine = engine_for(self.spec["engine"])
+        if not self.wanted:
+            raw = engine.read(self.dialect, self.options, self.sql, _COUNT)
+            yield from _rows_without_columns(raw)
+            return
+        reads, schema, most = self._reads(), _schema(self.wanted), self.options.fetchsize
+        for batch in engine.read(self.dialect, self.options, self.sql, reads):
+            for start in range(0, batch.num_rows, most):
+                arrays = batch.slice(start, most).columns
+                exact = [read.convert(a) for a, (_, read) in zip(arrays, reads, strict=True)]
+                yield pa.RecordBatch.from_arrays(exact, schema=schema)
+
+    def _own_rows(self) -> str:
+        if "predicate" in self.spec:
+            # On lines of its own, as it may end in a comment.
+            return f"(\n{self.options.predicates[self.spec['predicate']]}\n)"
+        if "range" not in self.spec:
+            return ""
+        cut = self.spec["range"]
+        column = next(c for c in self.columns if c.name == cut["column"])
+        return range_sql(self.dialect, column, Range.from_json(cut))
+
+    def _reads(self) -> list[tuple[Column, ColumnRead]]:
+        reads = []
+        for column in self.wanted:
+            read = self.dialect.read_column(column, self.spec["engine"])
+            if read is None:
+                raise ColumnTypeError(
+                    column.name,
+                    f"({column.database_type}) cannot be read exactly by {self.spec['engine']}",
+                    "plan again: the table has changed since the partitions were planned",
+                )
+            reads.append((column, read))
+        return reads
+
+
+def _wanted(spec: Mapping[str, Any], raw: Mapping[str, str], scan: WantedScan) -> _Read:
+    options = JDBCOptions.parse(raw)
+    dialect = dialect_for(options.dialect)
+    columns = _columns_of(scan.schema)
+    if columns is None:
+        columns = _described(raw, options)
+    by_name = {column.name: column for column in columns}
+    pushed = _pushed(dialect, scan) if options.push_down_predicate else []
+    whole = len(pushed) == len(scan.predicates) and options.push_down_limit
+    return _Read(
+        dialect,
+        options,
+        spec,
+        columns,
+        [by_name[name] for name in scan.columns],
+        [sql for _, sql in pushed],
+        scan.limit if whole else None,
+    )
+
+
+_COUNT = [
+    (
+        Column("count", "int8", pa.int64(), nullable=False),
+        ColumnRead("count(*)", lambda array: array, pa.int64()),
+    )
+]
+
+
+def _rows_without_columns(counts: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    rows = sum(int(n) for batch in counts for n in batch.column(0).to_pylist())
+    # An array of nulls takes no memory; a batch made of no arrays would have no rows.
+    yield pa.RecordBatch.from_arrays([pa.nulls(rows)], ["rows"]).select([])

@@ -1,0 +1,506 @@
+"""PostgreSQL 12 and later, read by connectorx, ADBC or psycopg."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import ExecStatus
+
+from ..arrow_types import POSTGRESQL, convert, decimal_type, map_values, plain
+from ..errors import ColumnValueError, ConnectError, EngineError, JDBCError, QueryError
+from ..options import JDBCOptions
+from ..query import comparison
+from ..url import redact
+from . import Column, ColumnRead, Dialect
+
+__all__ = ["DIALECT"]
+
+# ------------------------------------------------------------------------------- sessions
+
+
+def _session(options: JDBCOptions) -> list[str]:
+    """Say the same on every engine: what may be written, how long it may take, how values print.
+
+    The user's own statement comes first, so that it may write and cannot change the rest.
+    """
+    settings = {
+        "TimeZone": "UTC",
+        "DateStyle": "ISO, YMD",
+        "IntervalStyle": "postgres",
+        "bytea_output": "hex",
+        "extra_float_digits": "3",
+        "cursor_tuple_fraction": "1.0",  # every row will be fetched: let it plan for that
+        "default_transaction_read_only": "on",
+    }
+    if options.query_timeout:
+        settings["statement_timeout"] = f"{options.query_timeout}s"
+    # In one statement, so in one round trip.
+    calls = ", ".join(f"set_config('{key}', '{value}', false)" for key, value in settings.items())
+    first = [options.session_init_statement] if options.session_init_statement else []
+    return [*first, f"SELECT {calls}"]
+
+
+def _conninfo(options: JDBCOptions) -> str:
+    # Without an encoding ADBC would hand over the server's bytes as if they were UTF-8.
+    return make_conninfo(**{**options.url.libpq(), "client_encoding": "UTF8"})
+
+
+def _connect(options: JDBCOptions) -> psycopg.Connection[Any]:
+    connection = psycopg.connect(_conninfo(options), autocommit=True)
+    try:
+        for statement in _session(options):
+            connection.execute(statement.encode())
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _preflight(options: JDBCOptions) -> None:
+    try:
+        psycopg.connect(_conninfo(options)).close()
+    except psycopg.Error as e:
+        raise _error(e, options) from None
+
+
+def _refusal(options: JDBCOptions, engine: str) -> str | None:
+    if engine != "connectorx":
+        return None
+    try:
+        options.url.connectorx_uri()
+    except EngineError as e:
+        return str(e)
+    return None
+
+
+def _adbc_database(options: JDBCOptions) -> Any:
+    import adbc_driver_postgresql
+
+    return adbc_driver_postgresql.connect(_conninfo(options))
+
+
+def _adbc_statement(options: JDBCOptions) -> dict[str, str]:
+    from adbc_driver_postgresql import StatementOptions
+
+    # The driver counts bytes, we count rows: about 256 bytes each, as the default of 16 MiB has it.
+    return {StatementOptions.BATCH_SIZE_HINT_BYTES.value: f"{options.fetchsize * 256}"}
+
+
+@contextmanager
+def _dbapi_rows(options: JDBCOptions, sql: str) -> Iterator[Iterator[Sequence[Any]]]:
+    with (
+        closing(_connect(options)) as connection,
+        connection.transaction(),
+        connection.cursor("dask_sail") as cursor,  # named, so its rows stay on the server
+    ):
+        # Binary, so that no float is printed and parsed.
+        cursor.execute(sql.encode(), binary=True)
+        yield iter(lambda: cursor.fetchmany(options.fetchsize), [])
+
+
+# --------------------------------------------------------------------------------- errors
+
+_TRANSIENT = frozenset({"53300", "57P01", "57P02", "57P03", "40001", "40P01"})
+# connectorx and libpq's connecting tell no SQLSTATE, only the server's words.
+_WORDS = {
+    "too many clients": "53300",
+    "remaining connection slots": "53300",
+    "terminating connection due to administrator command": "57P01",
+    "the database system is": "57P03",
+    "could not serialize access": "40001",
+    "deadlock detected": "40P01",
+    "statement timeout": "57014",
+    "password authentication failed": "28P01",
+    "no password supplied": "28P01",
+    "division by zero": "22012",
+}
+_NOT_REACHED = re.compile(
+    r"connection (to server )?.*(refused|failed|timeout|timed out)|could not connect|"
+    r"server closed the connection|connection (is )?(closed|lost|reset)|SSL SYSCALL|"
+    r"failed to resolve host|could not translate host name|Name or service not known",
+    re.IGNORECASE | re.DOTALL,
+)
+_NOISE = re.compile(
+    r"^[A-Z_]+: |\[libpq\] |Execution error \[PGRES_FATAL_ERROR\]: |^db error: |"
+    r"\s*\.? SQLSTATE: \w{5}$|\n*Query was:.*|^ERROR:\s+",
+    re.DOTALL,
+)
+_SNAG = re.compile(r"dask-sail (?P<kind>[\w -]+) in (?P<column>[0-9a-f]*)")
+
+
+def _error(exception: BaseException, options: JDBCOptions) -> JDBCError:
+    if isinstance(exception, JDBCError):
+        return exception
+    text = redact(f"{exception}", options.secrets).strip()
+    if snag := _SNAG.search(text):
+        column = bytes.fromhex(snag["column"]).decode()
+        return ColumnValueError(
+            column,
+            f"holds {snag['kind']}",
+            f"write customSchema '`{column}` STRING' to read it as text",
+        )
+    state = getattr(exception, "sqlstate", None)
+    state = state or next((s for words, s in _WORDS.items() if words in text), None)
+    message = f"{options.url.label}: {_shortened(text)}"
+    lost = state is None and _NOT_REACHED.search(text) is not None
+    if lost or (state or "")[:2] in ("08", "28") or state in ("53300", "57P03", "3D000"):
+        unknown = re.search("resolve|translate|not known", text) is not None
+        lost = (lost and not unknown) or (state or "")[:2] == "08"
+        return ConnectError(message, state, lost or state in _TRANSIENT)
+    return QueryError(message, state, state in _TRANSIENT)
+
+
+def _shortened(text: str) -> str:
+    while (clean := _NOISE.sub("", text).strip()) != text:
+        text = clean
+    return text
+
+
+# ------------------------------------------------------------------------------ describing
+
+_DESCRIBE = """
+SELECT t.typname, t.typtype, n.nspname = 'pg_catalog', format('%%I.%%I', n.nspname, t.typname),
+       e.typname, en.nspname = 'pg_catalog' AND e.typtype = 'b',
+       EXISTS (SELECT FROM pg_collation WHERE NOT collisdeterministic)
+FROM unnest(%s::oid[]) WITH ORDINALITY AS wanted(oid, position)
+JOIN pg_type t ON t.oid = wanted.oid
+JOIN pg_namespace n ON n.oid = t.typnamespace
+LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A' AND t.typlen = -1
+LEFT JOIN pg_namespace en ON en.oid = e.typnamespace
+ORDER BY position
+"""
+_KINDS = {"e": "enum ", "c": "composite ", "r": "range ", "m": "multirange "}
+_UNSURE = " collate nondeterministic"
+"""Mark on texts of a database in which equal need not mean the same bytes."""
+
+
+def _describe(options: JDBCOptions, sql: str) -> list[Column]:
+    try:
+        with closing(_connect(options)) as connection:
+            return _described(connection, sql)
+    except psycopg.Error as e:
+        raise _error(e, options) from None
+
+
+def _described(connection: psycopg.Connection[Any], sql: str) -> list[Column]:
+    # Prepared, not run: nothing is planned or locked for long, and one statement is all it takes.
+    server = connection.pgconn
+    for result in (server.prepare(b"", sql.encode()), server.describe_prepared(b"")):
+        if result.status != ExecStatus.COMMAND_OK:
+            raise psycopg.errors.error_from_result(result)
+    fields = range(result.nfields)
+    oids = ",".join(f"{result.ftype(i)}" for i in fields)
+    types = connection.execute(_DESCRIBE, [f"{{{oids}}}"]).fetchall()
+    columns = []
+    for i, row in zip(fields, types, strict=True):
+        name = (result.fname(i) or b"").decode()
+        # Not nullable would need the whole query: an outer join empties a NOT NULL column.
+        database_type = _type_name(result.fmod(i), *row)
+        columns.append(Column(name, database_type, _arrow_type(database_type)))
+    return columns
+
+
+def _type_name(
+    modifier: int,
+    name: str,
+    kind: str,
+    built_in: bool,
+    qualified: str,
+    element: str | None,
+    element_built_in: bool | None,
+    odd_collations: bool,
+) -> str:
+    if element is not None:
+        known = built_in and element_built_in
+        return f"{_modified(element, modifier)}[]" if known else f"{qualified}[]"
+    if not built_in:
+        return _KINDS.get(kind, "") + qualified
+    mark = _UNSURE if odd_collations and name in ("text", "varchar") else ""
+    return _modified(name, modifier) + mark
+
+
+def _modified(name: str, modifier: int) -> str:
+    if name == "numeric" and modifier >= 4:
+        precision, scale = (modifier - 4) >> 16, (modifier - 4) & 0x7FF
+        return f"numeric({precision},{(scale ^ 1024) - 1024})"
+    if name in ("varchar", "bpchar") and modifier >= 4:
+        return f"{name}({modifier - 4})"
+    return name
+
+
+_ARROW = {name: row.arrow for row in POSTGRESQL for name in row.names if row.arrow != "string"}
+_NUMERIC = re.compile(r"numeric\((\d+),(-?\d+)\)")
+
+
+def _base(database_type: str) -> str:
+    """Return the name without modifiers and marks."""
+    return database_type.removesuffix(_UNSURE).partition("(")[0]
+
+
+def _arrow_type(database_type: str) -> pa.DataType:
+    if database_type.endswith("[]"):
+        return pa.list_(_arrow_type_of_element(database_type[:-2]))
+    if found := _NUMERIC.fullmatch(database_type):
+        return decimal_type(int(found[1]), int(found[2])) or pa.string()
+    return _ARROW.get(_base(database_type), pa.string())
+
+
+def _arrow_type_of_element(database_type: str) -> pa.DataType:
+    # A list of intervals would need its own converter on every engine: text is exact as well.
+    return pa.string() if database_type == "interval" else _arrow_type(database_type)
+
+
+# -------------------------------------------------------------------------------- reading
+
+_TYPED = frozenset({"bool", "int2", "int4", "int8", "float4", "float8", "text", "varchar", "bpchar",
+                    "name", "bytea"})  # fmt: skip
+_NATIVE = {
+    "connectorx": _TYPED | {"date", "timestamp", "timestamptz"},
+    "adbc": _TYPED | {"date", "timestamp", "timestamptz", "time", "numeric"},
+    "fallback": _TYPED,
+}
+"""What each engine reads as it is; all else is read as text that the database prints."""
+_NATIVE_ELEMENTS = {
+    "connectorx": frozenset({"int2", "int4", "int8", "float4", "float8", "text", "varchar"}),
+    "adbc": _NATIVE["adbc"],
+    "fallback": _TYPED,
+}
+
+
+def _read_column(column: Column, engine: str) -> ColumnRead | None:
+    native = _arrow_type(column.database_type)
+    if column.arrow_type != native:
+        return _read_as_asked(column, native)
+    if column.database_type.endswith("[]"):
+        return _read_array(column, engine)
+    name, quoted = _base(column.database_type), _quote(column.name)
+    if name == "oid":
+        return _read(column, f"{quoted}::int8", pa.int64())
+    if name == "interval":
+        return _read_interval(column)
+    if name in _NATIVE[engine] and not (name == "numeric" and native == pa.string()):
+        return _read(column, quoted, native)
+    return _read(column, f"{quoted}::text", pa.string())
+
+
+def _read(column: Column, expression: str, raw_type: pa.DataType) -> ColumnRead:
+    return ColumnRead(
+        expression, partial(convert, target=column.arrow_type, column=column.name), raw_type
+    )
+
+
+def _read_as_asked(column: Column, native: pa.DataType) -> ColumnRead:
+    """Read by way of text, which holds what the usual type could not."""
+    quoted = _quote(column.name)
+    if pa.types.is_list(column.arrow_type) and pa.types.is_list(native):
+        expression = _flat_array(column, f"{quoted}::text[]", "text[]")
+        return _read(column, expression, pa.list_(pa.string()))
+    return _read(column, f"{quoted}::text", pa.string())
+
+
+def _read_array(column: Column, engine: str) -> ColumnRead | None:
+    element = column.database_type[:-2]
+    name, quoted = _base(element), _quote(column.name)
+    if name == "oid":
+        expression, cast, raw = f"{quoted}::int8[]", "int8[]", pa.int64()
+    elif name in _NATIVE_ELEMENTS[engine]:
+        expression, cast, raw = quoted, f"{name}[]", column.arrow_type.value_type
+    elif name == "bpchar":
+        return None  # its text has lost the trailing blanks
+    else:
+        expression, cast, raw = f"{quoted}::text[]", "text[]", pa.string()
+    read = _read(column, _flat_array(column, expression, cast), pa.list_(raw))
+    if name == "bytea" and raw == pa.string():
+        return ColumnRead(read.expression, partial(_unhex, column.arrow_type), read.raw_type)
+    return read
+
+
+def _unhex(target: pa.ListType, array: pa.Array) -> pa.Array:
+    def values(texts: pa.Array) -> pa.Array:
+        pairs = (None if t is None else bytes.fromhex(t[2:]) for t in texts.to_pylist())
+        return pa.array(pairs, pa.binary())
+
+    return map_values(array, target, values)
+
+
+def _flat_array(column: Column, expression: str, cast: str) -> str:
+    """Have the server refuse arrays of arrays, which drivers flatten in silence."""
+    quoted = _quote(column.name)
+    snag = _snag("an array of two or more dimensions", column.name, quoted, cast)
+    return f"CASE WHEN array_ndims({quoted}) > 1 THEN {snag} ELSE {expression} END"
+
+
+def _snag(kind: str, column: str, quoted: str, cast: str) -> str:
+    """Return an expression that fails with words that `_error` understands.
+
+    It names the column's value, as PostgreSQL works out what is constant before any row is read.
+    """
+    words = f"dask-sail {kind} in {column.encode().hex()}"
+    return f"CAST(concat('{words}', left({quoted}::text, 0)) AS {cast})"
+
+
+_MICROSECONDS = (
+    "(extract(hour FROM {0}) * 3600 + extract(minute FROM {0}) * 60)::int8 * 1000000"
+    " + extract(microseconds FROM {0})::int8"
+)
+
+
+def _read_interval(column: Column) -> ColumnRead:
+    # As numbers, on every engine: connectorx has no interval, psycopg makes a month of 30 days.
+    quoted = _quote(column.name)
+    months = f"(extract(year FROM {quoted}) * 12 + extract(month FROM {quoted}))::int8"
+    parts = f"{months}, extract(day FROM {quoted})::int8, {_MICROSECONDS.format(quoted)}"
+    snag = _snag("an infinite interval", column.name, quoted, "int8[]")
+    expression = (
+        f"CASE WHEN {quoted} IS NULL THEN NULL WHEN NOT isfinite({quoted}) THEN {snag}"
+        f" ELSE ARRAY[{parts}] END"
+    )
+    return ColumnRead(expression, partial(_intervals, column.name), pa.list_(pa.int64()))
+
+
+def _intervals(column: str, array: pa.Array) -> pa.Array:
+    try:
+        return pa.array(
+            [
+                None if parts is None else pa.MonthDayNano([parts[0], parts[1], parts[2] * 1000])
+                for parts in plain(array).to_pylist()
+            ],
+            pa.month_day_nano_interval(),
+        )
+    except (OverflowError, pa.ArrowInvalid):
+        raise ColumnValueError(
+            column,
+            "holds an interval whose time has more nanoseconds than 64 bits",
+            f"write customSchema '`{column}` STRING' to read it as text",
+        ) from None
+
+
+# ------------------------------------------------------------------------------------ SQL
+
+
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(value: Any, arrow_type: pa.DataType) -> str:
+    if getattr(value, "nanosecond", 0):  # of a pandas.Timestamp: PostgreSQL would round it
+        raise ValueError("PostgreSQL has no nanoseconds")
+    match value:
+        case bool():
+            return "TRUE" if value else "FALSE"
+        case int():
+            return f"({value})" if value < 0 else f"{value}"
+        case float() if math.isfinite(value):
+            return f"'{value!r}'::float8"
+        case Decimal() if value.is_finite() and -1000 < value.adjusted() < 1000:
+            return f"'{value:f}'::numeric"
+        case str() if "\0" not in value:
+            return _text(value)
+        case bytes():
+            return f"'\\x{value.hex()}'::bytea"
+        case dt.datetime() if arrow_type.tz is not None and value.tzinfo is not None:
+            utc = value.astimezone(dt.UTC).replace(tzinfo=None)
+            return f"TIMESTAMPTZ '{utc.isoformat(' ')}+00'"
+        case dt.datetime() if arrow_type.tz is None and value.tzinfo is None:
+            return f"TIMESTAMP '{value.isoformat(' ')}'"
+        case dt.date() if not isinstance(value, dt.datetime):
+            return f"DATE '{value.isoformat()}'"
+        case dt.time() if value.tzinfo is None:
+            return f"TIME '{value.isoformat()}'"
+    raise ValueError(f"PostgreSQL has no literal for this {type(value).__name__}")
+
+
+def _text(value: str) -> str:
+    value.encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
+    quoted = value.replace("'", "''")
+    # Right whatever standard_conforming_strings says.
+    return "E'" + quoted.replace("\\", "\\\\") + "'" if "\\" in value else f"'{quoted}'"
+
+
+_EQUALITY = frozenset({"==", "!=", "in", "not in"})
+_ORDERED: Mapping[str, type] = {
+    "int2": int,
+    "int4": int,
+    "int8": int,
+    "numeric": Decimal,
+    "float4": float,
+    "float8": float,
+    "date": dt.date,
+    "time": dt.time,
+    "timestamp": dt.datetime,
+    "timestamptz": dt.datetime,
+}
+_EQUAL: Mapping[str, type] = {"bool": bool, "text": str, "varchar": str, "bytea": bytes}
+
+
+def _condition(column: Column, op: str, values: Sequence[Any]) -> str | None:
+    name = _base(column.database_type)
+    kind = _ORDERED.get(name) or (_EQUAL.get(name) if op in _EQUALITY else None)
+    if kind is None or column.arrow_type != _arrow_type(column.database_type):
+        return None  # texts and their likes order by rules that Arrow does not know
+    if column.database_type.endswith(_UNSURE) or not all(_is(value, kind) for value in values):
+        return None
+    if name == "float4" and not all(_fits_float4(value) for value in values):
+        return None
+    quoted = _quote(column.name)
+    try:
+        literals = [_literal(value, column.arrow_type) for value in values]
+    except (ValueError, OverflowError):
+        return None
+    condition = comparison(quoted, op, literals)
+    if kind is float and op in (">", ">="):
+        return f"{condition} AND {quoted} <> 'NaN'"  # PostgreSQL sorts NaN above every number
+    return condition
+
+
+def _is(value: Any, kind: type) -> bool:
+    # True is an int, and a datetime a date, but neither compares as one.
+    odd = (kind is int and isinstance(value, bool)) or (
+        kind is dt.date and isinstance(value, dt.datetime)
+    )
+    return isinstance(value, kind) and not odd
+
+
+def _fits_float4(value: float) -> bool:
+    try:
+        packed: float = struct.unpack("f", struct.pack("f", value))[0]
+    except OverflowError:
+        return False
+    return packed == value
+
+
+def _partition_key(column: Column) -> tuple[str, pa.DataType]:
+    return _quote(column.name), _arrow_type(column.database_type)
+
+
+DIALECT = Dialect(
+    name="postgresql",
+    label="PostgreSQL",
+    engines=("connectorx", "adbc", "fallback"),
+    fastest=("adbc", "connectorx", "fallback"),
+    quote=_quote,
+    literal=_literal,
+    describe=_describe,
+    read_column=_read_column,
+    condition=_condition,
+    partition_key=_partition_key,
+    session=_session,
+    refusal=_refusal,
+    connectorx_uri=lambda options: options.url.connectorx_uri(),
+    preflight=_preflight,
+    adbc_database=_adbc_database,
+    adbc_statement=_adbc_statement,
+    dbapi_rows=_dbapi_rows,
+    error=_error,
+)

@@ -1,0 +1,78 @@
+"""Reads with ADBC: streams Arrow batches, in the memory of one batch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import adbc_driver_manager
+import pyarrow as pa
+
+# Private, but the one reader whose errors have an SQLSTATE; pyarrow's own has a text only.
+from adbc_driver_manager._reader import AdbcRecordBatchReader
+
+from . import primed
+
+if TYPE_CHECKING:
+    from ..dialects import Column, ColumnRead, Dialect
+    from ..options import JDBCOptions
+
+__all__ = ["read"]
+
+_databases: dict[tuple[int, str], Any] = {}
+_lock = threading.Lock()
+
+
+def read(
+    dialect: Dialect, options: JDBCOptions, sql: str, columns: Sequence[tuple[Column, ColumnRead]]
+) -> Iterator[pa.RecordBatch]:
+    """Run one SELECT, as `jdbc.engines.Engine.read`."""
+    try:
+        with closing(adbc_driver_manager.AdbcConnection(_database(dialect, options))) as connection:
+            for statement in dialect.session(options):
+                _run(connection, statement)
+            query, extra = primed(dialect, sql, columns)
+            for batch in _batches(connection, dialect, options, query):
+                yield batch.slice(extra)
+                extra = max(0, extra - batch.num_rows)
+    except Exception as e:  # noqa: BLE001 - errors of the driver, of Arrow, and OSError
+        raise dialect.error(e, options) from None
+
+
+def _database(dialect: Dialect, options: JDBCOptions) -> Any:
+    """Return the process's database for these options: it has asked for the types, which costs."""
+    # A digest, so that no password lies about. With the process, as a fork may not use what its
+    # parent opened.
+    parts = repr([getattr(options.url, field.name) for field in fields(options.url)])
+    key = (os.getpid(), hashlib.sha256(parts.encode()).hexdigest())
+    with _lock:
+        if key not in _databases:
+            _databases[key] = dialect.adbc_database(options)
+        return _databases[key]
+
+
+def _run(connection: Any, sql: str) -> None:
+    with closing(adbc_driver_manager.AdbcStatement(connection)) as statement:
+        statement.set_sql_query(sql)
+        statement.execute_update()
+
+
+def _batches(
+    connection: Any, dialect: Dialect, options: JDBCOptions, sql: str
+) -> Iterator[pa.RecordBatch]:
+    with closing(adbc_driver_manager.AdbcStatement(connection)) as statement:
+        statement.set_options(**dialect.adbc_statement(options))
+        statement.set_sql_query(sql)
+        handle, _ = statement.execute_query()
+        with closing(AdbcRecordBatchReader._import_from_c(handle.address)) as reader:
+            try:
+                yield from reader
+            except GeneratorExit:
+                # Without it the server would work on until it next writes to the closed socket.
+                connection.cancel()
+                raise

@@ -1,0 +1,42 @@
+"""Reads with the database's Python driver: slower, but it streams and needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ..errors import ColumnValueError
+
+if TYPE_CHECKING:
+    from ..dialects import Column, ColumnRead, Dialect
+    from ..options import JDBCOptions
+
+__all__ = ["read"]
+
+
+def read(
+    dialect: Dialect, options: JDBCOptions, sql: str, columns: Sequence[tuple[Column, ColumnRead]]
+) -> Iterator[pa.RecordBatch]:
+    """Run one SELECT, as `jdbc.engines.Engine.read`."""
+    names = [f"{i}" for i in range(len(columns))]
+    try:
+        with dialect.dbapi_rows(options, sql) as chunks:
+            for rows in chunks:
+                values = zip(*rows, strict=True)
+                arrays = [_array(v, *c) for v, c in zip(values, columns, strict=True)]
+                yield pa.RecordBatch.from_arrays(arrays, names)
+    except Exception as e:  # noqa: BLE001 - each driver has classes of its own
+        raise dialect.error(e, options) from None
+
+
+def _array(values: Sequence[Any], column: Column, read: ColumnRead) -> pa.Array:
+    try:
+        return pa.array(values, read.raw_type)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        raise ColumnValueError(
+            column.name,
+            f"of database type {column.database_type} holds a value that is no {read.raw_type}",
+            "cast it in the query, or write customSchema to read it as STRING",
+        ) from None

@@ -1,0 +1,142 @@
+"""The SELECT of one partition: what is read, which rows, how many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .dialects import Column, ColumnRead, Dialect
+from .partitioning import Range, bound_value, range_condition
+
+if TYPE_CHECKING:
+    from .options import JDBCOptions
+
+__all__ = [
+    "Condition",
+    "comparison",
+    "count_sql",
+    "describe_sql",
+    "predicate_condition",
+    "range_sql",
+    "select_sql",
+]
+
+_MAX_VALUES = 10_000
+"""Longer lists of values cost a database more to plan than they save."""
+_OPERATORS = {"==": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+
+
+class Condition(Protocol):
+    """A condition on one column, as `dask_sail.Predicate`; a value is typed by the Arrow schema."""
+
+    @property
+    def column(self) -> str: ...
+    @property
+    def op(self) -> str: ...
+    @property
+    def value(self) -> Any: ...
+
+
+def describe_sql(options: JDBCOptions) -> str:
+    """Return a SELECT of every column of the table or query."""
+    return _select(options, "*", (), None)
+
+
+def select_sql(
+    options: JDBCOptions,
+    dialect: Dialect,
+    columns: Sequence[tuple[Column, ColumnRead]],
+    conditions: Iterable[str] = (),
+    limit: int | None = None,
+) -> str:
+    """Return the SELECT of some columns, each read as an engine needs it."""
+    items = (f"{read.expression} AS {dialect.quote(column.name)}" for column, read in columns)
+    return _select(options, ", ".join(items), conditions, limit)
+
+
+def count_sql(
+    options: JDBCOptions, conditions: Iterable[str] = (), limit: int | None = None
+) -> str:
+    """Return a SELECT of the number of rows."""
+    if limit is None:
+        return _select(options, "count(*)", conditions, None)
+    rows = _select(options, "1", conditions, limit, prepared=False)
+    return f"{_prefix(options)}SELECT count(*) FROM ({rows}) AS counted"  # noqa: S608 - made here
+
+
+def _select(
+    options: JDBCOptions,
+    items: str,
+    conditions: Iterable[str],
+    limit: int | None,
+    *,
+    prepared: bool = True,
+) -> str:
+    hint = f"{options.hint} " if options.hint else ""
+    where = " AND ".join(condition for condition in conditions if condition)
+    parts = [
+        f"{_prefix(options) if prepared else ''}SELECT {hint}{items}",
+        f"FROM {options.relation}",
+        f"WHERE {where}" if where else "",
+        "" if limit is None else f"LIMIT {int(limit)}",
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _prefix(options: JDBCOptions) -> str:
+    return f"{options.prepare_query}\n" if options.prepare_query else ""
+
+
+def range_sql(dialect: Dialect, column: Column, piece: Range) -> str:
+    """Return the condition for one range of the partition column; empty if it holds all rows."""
+    operand, kind = dialect.partition_key(column)
+
+    def literal(position: int) -> str:
+        return dialect.literal(bound_value(position, kind), kind)
+
+    return range_condition(piece, operand, literal)
+
+
+def comparison(operand: str, op: str, literals: Sequence[str]) -> str:
+    """Return ``operand op literals`` in SQL; the literals are already spelt for the database."""
+    if op in ("in", "not in"):
+        return f"{operand} {op.upper()} ({', '.join(literals)})"
+    (literal,) = literals
+    return f"{operand} {_OPERATORS[op]} {literal}"
+
+
+def predicate_condition(dialect: Dialect, column: Column, wanted: Condition) -> str | None:
+    """Return SQL that keeps the rows that Arrow would keep; None where that is not certain.
+
+    A comparison with NULL is never true, as in SQL; ``not in`` keeps NULLs, as pandas' ``~isin``.
+    """
+    quoted = dialect.quote(column.name)
+    match wanted.op:
+        case "is null":
+            return f"{quoted} IS NULL"
+        case "not null":
+            return f"{quoted} IS NOT NULL"
+        case "any_of":
+            pieces = [predicate_condition(dialect, column, piece) for piece in wanted.value]
+            known = [piece for piece in pieces if piece is not None]
+            return f"({' OR '.join(known)})" if known and len(known) == len(pieces) else None
+        case "in" | "not in":
+            return _membership(dialect, column, wanted.op, list(wanted.value))
+        case op if op in _OPERATORS and wanted.value is not None:
+            return _parenthesised(dialect.condition(column, op, [wanted.value]))
+    return None
+
+
+def _membership(dialect: Dialect, column: Column, op: str, values: list[Any]) -> str | None:
+    if not values:
+        return "1 = 0" if op == "in" else "1 = 1"
+    if len(values) > _MAX_VALUES or any(value is None for value in values):
+        return None
+    condition = dialect.condition(column, op, values)
+    if condition is None or op == "in":
+        return _parenthesised(condition)
+    return f"({condition} OR {dialect.quote(column.name)} IS NULL)"
+
+
+def _parenthesised(condition: str | None) -> str | None:
+    return None if condition is None else f"({condition})"
