@@ -155,17 +155,18 @@ def conform(
     ------
     BatchError
         If a column is missing or comes twice, if a value would change, or if nulls come for a
-        field that is declared non-nullable. Names the row and the kind of value, never the value.
+        field that is declared non-nullable. Says which value by position and kind, never the value.
 
     Notes
     -----
     A value changes if it does not come back from its new type. Integers, floats and decimals turn
     into each other (a float into the decimal that it prints as: 12.1 into 12.10), dates into
     midnights and back, units and layouts into each other, null into anything. Text becomes the
-    number, date, time or timestamp that it spells: ``007`` and ``+7`` are the integer 7, hexadecimal
-    is refused. Dates and times are ISO 8601 with dashes and colons, ``T`` or a space, and no more
-    digits than the column's unit. UTC (``Z``) in a column without a zone is the wall clock there;
-    any other zone is refused, as is text without a zone for a column with one.
+    number, date, time or timestamp that it spells: ``007`` and ``+7`` are the integer 7, and
+    hexadecimal is refused. Dates and times are ISO 8601 with dashes and colons, ``T`` or a space,
+    and no more digits than the column's unit. UTC (``Z``) in a column without a zone is the wall
+    clock there; any other zone is refused, as is text without a
+    zone for a column with one.
     """
     if not schema.names:
         return batch.select([])  # which keeps the number of rows
@@ -214,7 +215,7 @@ def _converted(array: pa.Array, target: pa.DataType) -> pa.Array:
         return convert(array, target)
     except (pa.ArrowInvalid, _ValueWouldChangeError):  # Arrow's messages quote the value
         row = _first_that_fails(array, target, convert)
-        raise _CannotConvertError(f"row {row} holds {_describe(array[row])}") from None
+        raise _CannotConvertError(f"value {row}, from 0, is {_describe(array[row])}") from None
 
 
 def _decoded(array: pa.Array) -> pa.Array:
@@ -255,7 +256,8 @@ def _describe(scalar: pa.Scalar) -> str:
     """Describe what kind of value it is, without giving it away."""
     kind = scalar.type
     if _family(kind) == "text":
-        shape = re.sub(r"[^\W\d]", "a", re.sub(r"\d", "9", scalar.as_py()))
+        text = scalar.cast(pa.binary()).as_py().decode(errors="replace")
+        shape = re.sub(r"[^\W\d]", "a", re.sub(r"\d", "9", text))
         return f"text of the shape {shape[:40]!r}"
     if _family(kind) in ("float", "decimal"):
         number = Decimal(scalar.as_py())
@@ -273,6 +275,17 @@ def _describe(scalar: pa.Scalar) -> str:
 
 def _cast(array: pa.Array, target: pa.DataType) -> pa.Array:
     return array.cast(target)  # where Arrow's own checks were found to miss nothing
+
+
+def _relayout(array: pa.Array, target: pa.DataType) -> pa.Array:
+    try:
+        return array.cast(target)
+    except pa.ArrowInvalid:
+        if pa.types.is_fixed_size_binary(target):
+            raise
+        raise _CannotConvertError(
+            f"a batch holds more than the 2 GB that a {target} column has room for"
+        ) from None
 
 
 def _cast_and_back(array: pa.Array, target: pa.DataType) -> pa.Array:
@@ -386,13 +399,13 @@ _CONVERSIONS: dict[tuple[str, str], _Convert] = {
     ("decimal", "integer"): _cast,
     ("decimal", "float"): _decimal_to_float,
     ("decimal", "decimal"): _cast,
-    ("text", "text"): _cast,
+    ("text", "text"): _relayout,
     ("text", "integer"): _text_to_integer,
     ("text", "decimal"): _text_to_decimal,
     ("text", "date"): _cast,
     ("text", "time"): _text_to_time,
     ("text", "timestamp"): _text_to_timestamp,
-    ("binary", "binary"): _cast,
+    ("binary", "binary"): _relayout,
     ("date", "date"): _cast,
     ("date", "timestamp"): _date_to_timestamp,
     ("timestamp", "date"): _timestamp_to_date,
@@ -433,7 +446,7 @@ def _family(kind: pa.DataType) -> str:
 
 
 def _refuse_nulls(array: pa.Array, field: pa.Field) -> None:
-    """Raise for a null where the type or schema says that there is none; Arrow itself lets it be."""
+    """Raise for a null where the type or schema allows none; Arrow itself lets it be."""
     if not field.nullable and array.null_count:
         raise _CannotConvertError(f"{field.name!r} is declared non-nullable, and holds nulls")
     family = _family(field.type)
@@ -488,7 +501,7 @@ def _map(array: pa.MapArray, target: pa.MapType) -> pa.Array:
 
 
 def _entries(array: pa.MapArray) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """Return offsets from 0, keys and items of these rows alone: a slice knows all of its parent's."""
+    """Return offsets from 0, keys and items of these rows alone; a slice has its parent's."""
     start = array.offsets[0]
     length = array.offsets[-1].as_py() - start.as_py()
     slices = (part.slice(start.as_py(), length) for part in (array.keys, array.items))

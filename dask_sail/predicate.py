@@ -378,7 +378,7 @@ def _floating(value: Any, kind: pa.DataType) -> float:
 def _holds_float(value: float, kind: pa.DataType) -> bool:
     try:
         with np.errstate(over="ignore"):
-            return bool(kind.to_pandas_dtype()(float(value)) == value)
+            return float(kind.to_pandas_dtype()(float(value))) == value
     except OverflowError:
         return False
 
