@@ -549,7 +549,7 @@ def _disjunction(groups: Sequence[tuple[Predicate, ...]]) -> Condition:
 
 
 def _parse_term(term: Sequence[Any], schema: pa.Schema) -> tuple[Predicate, ...]:
-    if len(term) == 2:  # ("x", "is null")
+    if len(term) == 2 and term[1] in ("is null", "not null"):
         term = (*term, None)
     if len(term) != 3 or not isinstance(term[0], str) or not isinstance(term[1], str):
         raise FilterError(f"filter {term!r} is no (column, op, value); {_SHAPE}")
