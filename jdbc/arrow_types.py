@@ -99,6 +99,8 @@ def decimal_type(precision: int, scale: int) -> pa.DataType | None:
 def convert(array: pa.Array, target: pa.DataType, column: str) -> pa.Array:
     """Convert what an engine gave to ``target``, exactly.
 
+    A number in text fits a float if the float prints as the same number.
+
     Parameters
     ----------
     array
@@ -131,9 +133,16 @@ def convert(array: pa.Array, target: pa.DataType, column: str) -> pa.Array:
             column, f"cannot become {target} from {array.type}", _as_string(column)
         ) from None
     except pa.ArrowInvalid:
-        raise _misfit(column, f"a value that does not fit {target}") from None
+        raise _misfit(column, _what_misfits(target)) from None
     _check_range(result, column)
     return result
+
+
+def _what_misfits(target: pa.DataType) -> str:
+    if pa.types.is_date(target) or pa.types.is_timestamp(target):
+        kind = "date" if pa.types.is_date(target) else "timestamp"
+        return f"a {kind} that is infinite, outside the years 1 to 9999, or not in ISO form"
+    return f"a value that does not fit {target}"
 
 
 def plain(array: pa.Array) -> pa.Array:
@@ -179,14 +188,17 @@ def _decimals(array: pa.Array, target: pa.DataType, column: str) -> pa.Array:
     array = array.cast(pa.string())
     if pc.any(pc.match_substring_regex(array, "[eE]")).as_py():
         array = pa.array([_spelt_out(text, column) for text in array.to_pylist()], pa.string())
-    # Arrow's cast overflows in silence where the digits before the point, shifted by the scale, do
-    # not fit its integers: '1' * 25 as decimal128(38, 18) gave 89183114247027903192.9...
+    # Arrow's cast overflows in silence where there are more digits than its integers hold, also once
+    # shifted by the scale: '1' * 25 as decimal128(38, 18) came out as 89183114247027903192.
     room = (38 if pa.types.is_decimal128(target) else 76) - target.scale
     if (pc.max(pc.binary_length(array)).as_py() or 0) > room:
-        point = pc.find_substring(array, ".")
-        whole = pc.if_else(pc.less(point, 0), pc.binary_length(array), point)
-        signs = pc.starts_with(array, "-").cast(pa.int32())
-        if (pc.max(pc.subtract(whole, signs)).as_py() or 0) > room:
+        array = pc.replace_substring_regex(array, r"\.0+$|(\.\d*[1-9])0+$", r"\1")
+        digits = pc.ascii_ltrim(array, "-0")
+        length, point = pc.binary_length(digits), pc.find_substring(digits, ".")
+        whole = pc.if_else(pc.less(point, 0), length, point)
+        behind = pc.subtract(pc.subtract(length, whole), 1)
+        too_long = pc.or_(pc.greater(whole, room), pc.greater(behind, target.scale))
+        if pc.any(too_long).as_py():
             raise _wide(column, target)
     try:
         return array.cast(target)
