@@ -64,10 +64,10 @@ __all__ = [
     "Projection",
     "Task",
     "TaskRef",
+    "cancellation_of_this_task",
     "determine_column_projection",
     "new_collection",
     "run_in_task",
-    "task_is_cancelled",
 ]
 
 
@@ -77,13 +77,20 @@ def run_in_task(function: Callable[..., Any], *args: Any) -> Any:
     return task.compute()
 
 
-def task_is_cancelled() -> bool:
-    """Whether the distributed task that this thread runs is no longer wanted."""
+def cancellation_of_this_task() -> Callable[[], bool] | None:
+    """Return a check whether the distributed task of this thread is no longer wanted.
+
+    The check may be called from any thread. None where the thread runs no distributed task.
+    """
     try:
         from distributed.worker import get_worker, thread_state
 
-        key = thread_state.key
-        state: Any = get_worker().state.tasks.get(key)
-    except (ImportError, AttributeError, ValueError):  # not in a distributed task
-        return False
-    return state is None or state.state in ("cancelled", "resumed")
+        worker, key = get_worker(), thread_state.key
+    except (ImportError, AttributeError, ValueError):
+        return None
+
+    def is_cancelled() -> bool:
+        task = worker.state.tasks.get(key)
+        return task is None or task.state in ("cancelled", "resumed")
+
+    return is_cancelled

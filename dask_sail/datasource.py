@@ -180,5 +180,5 @@ class SupportsDescription(Protocol):
     def describe_partition(
         self, spec: PartitionSpec, options: dict[str, str], scan: Scan, /
     ) -> Mapping[str, str]:
-        """Return facts for a person (say ``{"sql": ..., "engine": ...}``), without I/O or secrets."""
+        """Return facts for a person, say ``{"sql": ...}``, without I/O or secrets."""
         ...

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from . import arrow
 from .calls import is_transient, source_errors
-from .dask_compat import task_is_cancelled
+from .dask_compat import cancellation_of_this_task
 from .datasource import PartitionSpec, Scan
 from .errors import BatchError, DivisionError, PartitionReadError
 from .options import CaseInsensitiveDict, Redactor, SourceOptions
@@ -225,14 +225,12 @@ def _warn_once(message: str) -> None:
     if message in _warned:
         return
     _warned.add(message)
-    try:
-        from distributed.worker import get_worker, warn
-
-        get_worker()
-    except (ImportError, ValueError):
+    if cancellation_of_this_task() is None:
         warnings.warn(message, UserWarning, stacklevel=2)
-    else:
-        warn(message, UserWarning)
+        return
+    from distributed.worker import warn
+
+    warn(message, UserWarning)
 
 
 def _in_division(
@@ -257,23 +255,20 @@ def _in_division(
 @contextlib.contextmanager
 def _cancellation(source: Any) -> Iterator[Callable[[], None]]:
     """Give a check for between batches, and tell a source that can stop a blocked call."""
+    is_cancelled = cancellation_of_this_task()
 
     def stop_if_cancelled() -> None:
-        if task_is_cancelled():
+        if is_cancelled is not None and is_cancelled():
             raise TaskCancelledError
 
-    if not hasattr(source, "cancel") or not _in_distributed_task():
+    if is_cancelled is None or not hasattr(source, "cancel"):
         yield stop_if_cancelled
         return
-    from distributed.worker import thread_state
-
     done = threading.Event()
-    key, execution_state = thread_state.key, thread_state.execution_state
 
     def watch() -> None:
-        thread_state.key, thread_state.execution_state = key, execution_state
         while not done.wait(0.25):
-            if task_is_cancelled():
+            if is_cancelled():
                 source.cancel()
                 return
 
@@ -284,16 +279,6 @@ def _cancellation(source: Any) -> Iterator[Callable[[], None]]:
     finally:
         done.set()
         watcher.join()
-
-
-def _in_distributed_task() -> bool:
-    try:
-        from distributed.worker import get_worker, thread_state
-
-        get_worker()
-    except (ImportError, ValueError):
-        return False
-    return hasattr(thread_state, "key")
 
 
 @contextlib.contextmanager
@@ -310,7 +295,7 @@ def _turn(
         return
     key, places = limit
     name = "dask_sail-" + hashlib.sha256(str(key).encode()).hexdigest()[:16]
-    if _in_distributed_task():
+    if cancellation_of_this_task() is not None:
         from distributed import Semaphore
 
         with Semaphore(max_leases=places, name=name):
