@@ -306,7 +306,14 @@ def _must_equal(before: pa.Array, after: pa.Array) -> None:
 
 def _integer_to_decimal(array: pa.Array, target: pa.DataType) -> pa.Array:
     # In two steps, since Arrow wants room for the widest integer, whatever the values are.
-    return array.cast(pa.decimal128(20, 0)).cast(target)
+    return _decimal_to_decimal(array.cast(pa.decimal128(20, 0)), target)
+
+
+def _decimal_to_decimal(array: pa.Array, target: pa.DataType) -> pa.Array:
+    # Back as well: a larger scale makes Arrow's 128 bits wrap around in silence.
+    result = array.cast(target)
+    _must_equal(array, result.cast(array.type))
+    return result
 
 
 def _float_to_decimal(array: pa.Array, target: pa.DataType) -> pa.Array:
@@ -317,7 +324,17 @@ def _float_to_decimal(array: pa.Array, target: pa.DataType) -> pa.Array:
     if pc.any(pc.and_(wide, pc.is_finite(array))).as_py():
         exact = [format(Decimal(value), "f") for value in array.filter(wide).to_pylist()]
         text = pc.replace_with_mask(text, wide, pa.array(exact, pa.string()))
-    return text.cast(target)
+    return _parse_decimal(text, target)
+
+
+def _parse_decimal(text: pa.Array, target: pa.DataType) -> pa.Array:
+    result = text.cast(target)
+    # Past 38 digits (76 for decimal256) Arrow's parser wraps around in silence: that is far off.
+    there, here = text.cast(pa.float64()), result.cast(pa.float64())
+    near = pc.less_equal(pc.abs(pc.subtract(there, here)), pc.multiply(pc.abs(here), 0.01))
+    if not pc.all(near, min_count=0).as_py():
+        raise _ValueWouldChangeError
+    return result
 
 
 def _decimal_to_float(array: pa.Array, target: pa.DataType) -> pa.Array:
@@ -334,7 +351,7 @@ def _text_to_integer(array: pa.Array, target: pa.DataType) -> pa.Array:
 
 def _text_to_decimal(array: pa.Array, target: pa.DataType) -> pa.Array:
     _must_match(array, r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$")
-    return array.cast(target)
+    return _parse_decimal(pc.replace_substring_regex(array, r"^\+", ""), target)
 
 
 _ZONE = r"(?:Z|[+-][0-9]{2}:?[0-9]{2})"
@@ -356,7 +373,8 @@ def _text_to_timestamp(array: pa.Array, target: pa.DataType) -> pa.Array:
 
 def _text_to_time(array: pa.Array, target: pa.DataType) -> pa.Array:
     _must_match(array, r"^[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?$")
-    text = pc.binary_join_element_wise(pa.scalar("1970-01-01", array.type), array, "T")
+    day, separator = pa.scalar("1970-01-01", array.type), pa.scalar("T", array.type)
+    text = pc.binary_join_element_wise(day, array, separator)
     return _text_to_timestamp(text, pa.timestamp(target.unit)).cast(target)
 
 
@@ -398,7 +416,7 @@ _CONVERSIONS: dict[tuple[str, str], _Convert] = {
     ("float", "decimal"): _float_to_decimal,
     ("decimal", "integer"): _cast,
     ("decimal", "float"): _decimal_to_float,
-    ("decimal", "decimal"): _cast,
+    ("decimal", "decimal"): _decimal_to_decimal,
     ("text", "text"): _relayout,
     ("text", "integer"): _text_to_integer,
     ("text", "decimal"): _text_to_decimal,
