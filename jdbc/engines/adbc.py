@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +37,11 @@ def read(
             for statement in dialect.session(options):
                 _run(connection, statement)
             query, extra = primed(dialect, sql, columns)
-            for batch in _batches(connection, dialect, options, query):
-                yield batch.slice(extra)
-                extra = max(0, extra - batch.num_rows)
+            # Closed before its connection, also where the reader of this generator gives up.
+            with closing(_batches(connection, dialect, options, query)) as batches:
+                for batch in batches:
+                    yield batch.slice(extra)
+                    extra = max(0, extra - batch.num_rows)
     except Exception as e:  # noqa: BLE001 - errors of the driver, of Arrow, and OSError
         raise dialect.error(e, options) from None
 
@@ -64,7 +66,7 @@ def _run(connection: Any, sql: str) -> None:
 
 def _batches(
     connection: Any, dialect: Dialect, options: JDBCOptions, sql: str
-) -> Iterator[pa.RecordBatch]:
+) -> Generator[pa.RecordBatch, None, None]:
     with closing(adbc_driver_manager.AdbcStatement(connection)) as statement:
         statement.set_options(**dialect.adbc_statement(options))
         statement.set_sql_query(sql)
@@ -74,5 +76,7 @@ def _batches(
                 yield from reader
             except GeneratorExit:
                 # Without it the server would work on until it next writes to the closed socket.
-                connection.cancel()
+                # SQLite's driver has no cancel and needs none: it works only while it is asked.
+                with suppress(adbc_driver_manager.NotSupportedError):
+                    connection.cancel()
                 raise
