@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
@@ -416,10 +416,9 @@ def parse_url(text: str, properties: Mapping[str, str] | None = None) -> JDBCUrl
             parts[key] = value
     dialect = _ALIASES.get(name, name)
     url = JDBCUrl(dialect=dialect, safe="", props=props.rest(), **parts)
-    # What the patterns of `redact` do not find: a secret in a place of its own.
+    # Not the short ones, which may well stand in the URL as words.
     long_secrets = [secret for secret in url.secrets if len(secret) > 3]
-    object.__setattr__(url, "safe", redact(redact(text), long_secrets))
-    return url
+    return replace(url, safe=redact(text, long_secrets))
 
 
 def _split_scheme(text: str) -> tuple[str, str]:
@@ -469,7 +468,12 @@ class _Properties:
         for item in query.split(separator):
             if item:
                 name, _, text = item.partition("=")
-                self.add(_decode(name, plus=True), _decode(text, plus=True))
+                if not re.fullmatch(r"[\w.\-]+", name := _decode(name, plus=True)):
+                    raise _bad_url(
+                        "has a property whose name cannot be read",
+                        "write ?name=value&..., and %3F for a question mark in a password",
+                    )
+                self.add(name, _decode(text, plus=True))
 
     def take(self, *names: str) -> str | None:
         """Remove a property that has several names, and return its value."""
@@ -580,7 +584,7 @@ def _port(text: str) -> int:
         raise UrlError(
             "bad_port",
             "has a port that is not a number from 1 to 65535",
-            "write host:port, and what is special in a password as %XX",
+            "write host:port, an IPv6 address in brackets, and what is special as %XX",
         )
     return int(text)
 
@@ -867,11 +871,10 @@ _SECRET_WORDS = (
 )
 _SECRET_KEY = re.compile(rf"(?i)(?:{_SECRET_WORDS})\w*(?:\s*=\s*|[\"']\s*:\s*)")
 _USERINFO = (
-    # A slash in a password is not encoded by everyone; a question mark neither, but where digits
-    # follow the colon it is a port, and an @ further on someone's e-mail address.
-    re.compile(r"(://(?!\[)[^\s/?#:@]*:)[^\s?#]*@"),
-    re.compile(r"(://(?!\[)[^\s/?#:@]*:)(?!\d+[/?,;])\S*@"),
-    re.compile(r"(?i)(:thin:[^\s/@]*/)(?:\"[^\"]*\"|\S*)@"),
+    # Not everyone encodes a slash, an @ or a question mark in a password. But digits and then
+    # name=value are a port, and an @ further on is in a value, say an e-mail address.
+    re.compile(r"://(?!\[)[^\s/?#:@]*:(?!\d+(?:;|(?:[/,][^\s?@]*)?\?)[^\s@]*=)(\S*)@"),
+    re.compile(r"(?i):thin:[^\s/@]*/(\"[^\"]*\"|\S*)@"),
 )
 _QUOTED = r"""\\*'(?:[^'\\]|\\.|'')*'|\\*"(?:[^"\\]|\\.|"")*"|\{(?:[^}]|\}\})*\}"""
 # By what stands before the name: how far an unquoted value goes.
@@ -897,28 +900,36 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     >>> redact("no route to jdbc:postgresql://h/d?user=u&password=x%26y, x&y", ["x&y"])
     'no route to jdbc:postgresql://h/d?user=u&password=***'
     """
+    spans = [found.span(1) for pattern in _USERINFO for found in pattern.finditer(text)]
+    spans += _value_spans(text)
     known = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
     if known:
-        text = re.sub("|".join(map(_secret_pattern, known)), _MASK, text)
-    for pattern in _USERINFO:
-        text = pattern.sub(rf"\1{_MASK}@", text)
-    return _mask_values(text)
+        spans += (
+            found.span() for found in re.finditer("|".join(map(_secret_pattern, known)), text)
+        )
+    # All are found in the text as it came: a mask would hide from one what another looks for.
+    pieces: list[str] = []
+    at = 0
+    for start, stop in sorted(spans):
+        if not pieces or start > at:
+            pieces += [text[at:start], _MASK]
+        at = max(at, stop)
+    return "".join([*pieces, text[at:]])
 
 
-def _mask_values(text: str) -> str:
-    """Mask what follows the name of a secret and an equals sign (or, in JSON, a colon)."""
-    pieces, at = [], 0
+def _value_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Find what follows the name of a secret and an equals sign (or, in JSON, a colon)."""
+    at = 0
     for found in _SECRET_KEY.finditer(text):
         if found.start() < at:
-            continue  # inside a value that is masked already
+            continue  # inside a value
         before = re.sub(r"[\w.\-]*$", "", text[max(0, found.start() - 40) : found.start()])[-1:]
         pattern = {"?": _QUERY_VALUE, "&": _QUERY_VALUE, ";": _BRACED_VALUE}.get(
             before, _KEYWORD_VALUE
         )
         value = pattern.match(text, found.end())
-        pieces += [text[at : found.end()], _MASK]
         at = value.end() if value else found.end()
-    return "".join([*pieces, text[at:]])
+        yield found.end(), at
 
 
 def _secret_pattern(secret: str) -> str:
@@ -940,7 +951,9 @@ def _character_pattern(character: str) -> str:
         forms += [rf"(?i:{json})", rf"(?i:\\+(?:x{code:02x}|u{code:04x}|U{code:08x}))"]
         doubled = "{1,2}" if character in "'\"`}]" else ""
         forms.append(rf"\\*{re.escape(character)}{doubled}")
-        short = {" ": r"\+", "\n": r"\\+n", "\t": r"\\+t", "\r": r"\\+r"}
+        short = {"\b": "b", "\t": "t", "\n": "n", "\f": "f", "\r": "r"}
         if character in short:
-            forms.append(short[character])
+            forms.append(rf"\\+{short[character]}")
+        if character == " ":
+            forms.append(r"\+")
     return f"(?:{'|'.join(forms)})"
