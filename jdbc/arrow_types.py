@@ -188,7 +188,7 @@ def _decimals(array: pa.Array, target: pa.DataType, column: str) -> pa.Array:
     array = array.cast(pa.string())
     if pc.any(pc.match_substring_regex(array, "[eE]")).as_py():
         array = pa.array([_spelt_out(text, column) for text in array.to_pylist()], pa.string())
-    # Arrow's cast overflows in silence where there are more digits than its integers hold, also once
+    # Arrow's cast overflows in silence where there are more digits than its integers hold, or once
     # shifted by the scale: '1' * 25 as decimal128(38, 18) came out as 89183114247027903192.
     room = (38 if pa.types.is_decimal128(target) else 76) - target.scale
     if (pc.max(pc.binary_length(array)).as_py() or 0) > room:

@@ -58,7 +58,7 @@ def running_postgres(password: str = "s3cret&=%") -> Iterator[str]:
         secret = password.replace("%", "%25").replace("&", "%26").replace("=", "%3D")
         yield f"postgresql://postgres:{secret}@127.0.0.1:{port}/postgres"
     finally:
-        server.send_signal(signal.SIGINT)  # fast shutdown: breaks open sessions
+        server.send_signal(signal.SIGQUIT)  # nothing here is worth an orderly shutdown
         server.wait()
         shutil.rmtree(home, ignore_errors=True)
 

@@ -77,6 +77,8 @@ def _preflight(options: JDBCOptions) -> None:
 def _refusal(options: JDBCOptions, engine: str) -> str | None:
     if engine != "connectorx":
         return None
+    if options.session_init_statement:
+        return "connectorx looks at the query before sessionInitStatement has run"
     try:
         options.url.connectorx_uri()
     except EngineError as e:
@@ -123,6 +125,7 @@ _WORDS = {
     "statement timeout": "57014",
     "password authentication failed": "28P01",
     "no password supplied": "28P01",
+    "read-only transaction": "25006",
     "division by zero": "22012",
 }
 _NOT_REACHED = re.compile(
@@ -153,11 +156,12 @@ def _error(exception: BaseException, options: JDBCOptions) -> JDBCError:
     state = getattr(exception, "sqlstate", None)
     state = state or next((s for words, s in _WORDS.items() if words in text), None)
     message = f"{options.url.label}: {_shortened(text)}"
-    lost = state is None and _NOT_REACHED.search(text) is not None
-    if lost or (state or "")[:2] in ("08", "28") or state in ("53300", "57P03", "3D000"):
-        unknown = re.search("resolve|translate|not known", text) is not None
-        lost = (lost and not unknown) or (state or "")[:2] == "08"
-        return ConnectError(message, state, lost or state in _TRANSIENT)
+    # FATAL is the server's own word: it was reached.
+    lost = state is None and "FATAL:" not in text and _NOT_REACHED.search(text) is not None
+    lost = lost or (state or "")[:2] == "08"
+    if lost or "FATAL:" in text or (state or "")[:2] == "28" or state in ("53300", "57P03"):
+        passing = lost and not re.search("resolve host|translate host|not known", text)
+        return ConnectError(message, state, passing or state in _TRANSIENT)
     return QueryError(message, state, state in _TRANSIENT)
 
 

@@ -482,7 +482,7 @@ def test_types_print_the_same_whatever_the_server_and_the_user_set(shop: dict[st
         "0.1::float8 + 0.2 AS f, '{\"\\\\x00\"}'::bytea[] AS b, '1 day'::interval AS i"
     )
     custom = {"customSchema": "f DECIMAL(20, 18), i STRING, t STRING"}
-    for engine in ENGINES:
+    for engine in ("adbc", "fallback"):
         options = shop | {"query": query, "engine": engine, "sessionInitStatement": settings}
         assert plain(read(options).to_pylist()[0]["i"]) == (0, 1, 0)
         assert read(options | custom).to_pylist() == [
