@@ -433,51 +433,61 @@ def _one_statement(name: str, text: str, dialect: str) -> str:
 
     Two statements are refused where it is certain that they are two.
     """
-    end, semicolon, many = 0, False, False
-    certain = dialect != "oracle"  # its q'[...]' may quote anything
-    for kind, token, stop in _tokens(text, dialect):
-        if kind == "semicolon":
-            semicolon = True
-        elif kind != "space":
-            many = many or semicolon
-            end = stop
-        # Whether a backslash escapes a quote depends on a setting of the session.
-        ambiguous = token.startswith("'") and "\\'" in token and dialect not in _BACKSLASHES
-        certain = certain and kind != "open" and not ambiguous
+    # Whether a backslash escapes a quote depends on a setting of the session. A reading that ends
+    # within quotes is not the one that was meant.
+    readings = {_read_statement(text, dialect, escapes=escapes) for escapes in (False, True)} - {
+        None
+    }
+    # Oracle's q'[...]' may quote anything.
+    if len(readings) != 1 or dialect == "oracle":
+        return text.lstrip().rstrip("; \t\r\n")
+    end, many = readings.pop() or (0, False)
     if not end:
         raise OptionError(name, "holds no SQL", "write a table or a SELECT")
-    if not certain:
-        return text.lstrip().rstrip("; \t\r\n")
     if many:
         raise OptionError(name, "holds more than one statement", "write one, without ';'")
     return text[:end].strip()
 
 
-_BACKSLASHES = ("mysql", "mariadb", "clickhouse")
+def _read_statement(text: str, dialect: str, *, escapes: bool) -> tuple[int, bool] | None:
+    """Return where the last statement ends and whether there are others.
+
+    None if quotes are left open.
+    """
+    end, semicolon, many = 0, False, False
+    for kind, stop in _tokens(text, dialect, escapes=escapes):
+        if kind == "open":
+            return None
+        if kind == "semicolon":
+            semicolon = True
+        elif kind != "space":
+            many = many or semicolon
+            end = stop
+    return end, many
+
+
 _DOLLARS = ("postgresql", "redshift", "cockroachdb", "duckdb", "snowflake")
 _BRACKETS = ("sqlserver", "sqlite")
 _NESTED_COMMENTS = ("postgresql", "redshift", "cockroachdb", "sqlserver", "duckdb")
 
 
-def _tokens(text: str, dialect: str) -> Iterator[tuple[str, str, int]]:
-    """Yield kind, text and end of each piece of SQL: just enough to know what is quoted."""
-    pattern, at = _token_pattern(dialect), 0
-    while at < len(text):
-        found = pattern.match(text, at)
-        # The pattern ends in "any character", so it always matches.
-        kind, stop = (found.lastgroup or "", found.end()) if found else ("other", at + 1)
+def _tokens(text: str, dialect: str, *, escapes: bool) -> Iterator[tuple[str, int]]:
+    """Yield kind and end of each piece of SQL: just enough to know what is quoted."""
+    pattern, at = _token_pattern(dialect, escapes=escapes), 0
+    # The pattern ends in "any character", so it always matches.
+    while found := pattern.match(text, at):
+        kind, at = found.lastgroup or "", found.end()
         if kind == "comment":
-            kind, stop = _block_comment(text, at, nested=dialect in _NESTED_COMMENTS)
-        yield kind, text[at:stop], stop
-        at = stop
+            kind, at = _block_comment(text, found.start(), nested=dialect in _NESTED_COMMENTS)
+        yield kind, at
 
 
-def _token_pattern(dialect: str) -> re.Pattern[str]:
-    plain = r"'(?:[^'\\]|''|\\.)*'" if dialect in _BACKSLASHES else r"'(?:[^']|'')*'"
+def _token_pattern(dialect: str, *, escapes: bool) -> re.Pattern[str]:
     line = r"--(?=\s|$)[^\n]*|\#[^\n]*" if dialect in ("mysql", "mariadb") else r"--[^\n]*"
-    quoted = [plain, r'"(?:[^"]|"")*"', r"`(?:[^`]|``)*`"]
+    escaped = r"'(?:[^'\\]|''|\\.)*'"
+    quoted = [escaped if escapes else r"'(?:[^']|'')*'", r'"(?:[^"]|"")*"', r"`(?:[^`]|``)*`"]
     if dialect in _DOLLARS:
-        quoted += [r"[eE]'(?:[^'\\]|''|\\.)*'", r"\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$"]
+        quoted += [f"[eE]{escaped}", r"\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$"]
     if dialect in _BRACKETS:
         quoted.append(r"\[[^\]]*\]")
     return re.compile(
