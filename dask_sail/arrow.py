@@ -165,8 +165,7 @@ def conform(
     number, date, time or timestamp that it spells: ``007`` and ``+7`` are the integer 7, and
     hexadecimal is refused. Dates and times are ISO 8601 with dashes and colons, ``T`` or a space,
     and no more digits than the column's unit. UTC (``Z``) in a column without a zone is the wall
-    clock there; any other zone is refused, as is text without a
-    zone for a column with one.
+    clock there; any other zone is refused, as is text without a zone for a column with one.
     """
     if not schema.names:
         return batch.select([])  # which keeps the number of rows
