@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import SourceCallError
 from .options import Redactor
 
-__all__ = ["is_transient", "source_errors"]
+__all__ = ["call_source", "is_transient"]
+
+_Result = TypeVar("_Result")
 
 _HERE = str(Path(__file__).parent)
 
@@ -29,35 +30,41 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, OSError) and not isinstance(error, lasting)
 
 
-@contextlib.contextmanager
-def source_errors(
+def call_source(
     label: str,
-    doing: str,
+    method: str,
     redact: Redactor,
+    call: Callable[[], _Result],
     spec: dict[str, Any] | None = None,
     kind: type[SourceCallError] = SourceCallError,
-) -> Iterator[None]:
-    """Turn whatever the source's code raises inside the block into ``kind``, secrets scrubbed."""
+) -> _Result:
+    """Return what a call of the source's code returns; what it raises becomes ``kind``.
+
+    Every secret is scrubbed from the error, which keeps no hold of the original one.
+    """
     try:
-        yield
+        return call()
     except (KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as error:  # noqa: BLE001 - Rust panics are no Exceptions
         name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
-        # `from None`: the original may hold secrets in places that no scrubbing reaches.
-        raise kind(
+        explained = getattr(error, "explains_itself", False)
+        ours = kind(
             label,
             redact.value(spec),
-            redact(f"{doing} raised {name}: {error}"),
+            redact(f"{method} raised {name}: {error}"),
             name,
-            "" if getattr(error, "explains_itself", False) else redact(_own_traceback(error)),
+            "" if explained else redact(_own_traceback(error)),
             is_transient(error),
-        ) from None
+        )
+    # Not within `except`, where even `from None` would keep the original as __context__, which
+    # travels when a worker's error is pickled.
+    raise ours
 
 
 def _own_traceback(error: BaseException) -> str:
     """The traceback from the first frame that is not ours."""
     frame = error.__traceback__
-    while frame and frame.tb_frame.f_code.co_filename.startswith((_HERE, contextlib.__file__)):
+    while frame and frame.tb_frame.f_code.co_filename.startswith(_HERE):
         frame = frame.tb_next
     return "".join(traceback.format_exception(type(error), error, frame))

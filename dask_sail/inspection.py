@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from .calls import source_errors
+from .calls import call_source
 from .datasource import PartitionSpec, PartitionStatistics
 from .expr import ReadPythonSource
 from .read import read_python_source
@@ -87,13 +87,17 @@ class ReadInspection:
         for name, fact in shared.items():
             yield f"  {name}: {fact}"
         for position, partition in enumerate(self.partitions[:SHOWN]):
-            own = [text for name, text in partition.facts.items() if name not in shared]
+            own = {name: text for name, text in partition.facts.items() if name not in shared}
+            # A statement is long and much the same for each: the first stands for all, below.
+            own.pop("sql", None)
             rows = partition.statistics.rows
             about = "" if partition.statistics.exact else "about "
             size = [] if rows is None else [f"{about}{rows:,} rows"]
-            yield f"  {position}: {'; '.join([*size, *(own or [repr(partition.spec)])])}"
+            yield f"  {position}: {'; '.join([*size, *(own.values() or [repr(partition.spec)])])}"
         if len(self.partitions) > SHOWN:
             yield f"  ... and {len(self.partitions) - SHOWN} more"
+        if "sql" not in shared and self.partitions and "sql" in self.partitions[0].facts:
+            yield f"  sql of partition 0: {self.partitions[0].facts['sql']}"
         counts = [partition.statistics.rows for partition in self.partitions]
         known = [count for count in counts if count is not None]
         if len(known) == len(counts) > 1 and any(known):
@@ -158,26 +162,32 @@ def inspect(source: Any, **arguments: Any) -> Inspection:
 
 def _inspect(read: ReadPythonSource) -> ReadInspection:
     handle, plan = read.operand("handle"), read.read_plan
-    accepted = read.operand("accepted")
-    specs = read.selected_specs
-    known_of_each = read.statistics
+    options = handle.options
+    # A class that the cluster alone has is asked nothing here.
     source: Any = None if handle.on_cluster else handle.ref.create()
-    partitions = []
-    for spec, known in zip(specs, known_of_each, strict=True):
-        facts: Mapping[str, str] = {}
-        if hasattr(source, "describe_partition"):
-            redact = handle.options.redactor
-            with source_errors(handle.ref.label, "describe_partition", redact, spec):
-                facts = source.describe_partition(spec, handle.options.unresolved(), plan.scan)
-            facts = {name: redact(text) for name, text in facts.items()}
-        partitions.append(PartitionInspection(spec, facts, known))
+
+    def facts(spec: PartitionSpec) -> Mapping[str, str]:
+        if not hasattr(source, "describe_partition"):
+            return {}
+        told = call_source(
+            handle.ref.label,
+            "describe_partition",
+            options.redactor,
+            lambda: source.describe_partition(spec, options.unresolved(), plan.scan),
+            spec,
+        )
+        return {name: options.redactor(str(text)) for name, text in told.items()}
+
     return ReadInspection(
         source=handle.ref.label,
-        options=handle.options.shown(),
+        options=options.shown(),
         schema=handle.schema,
         columns=plan.scan.columns,
-        pushed=tuple(map(str, accepted)),
+        pushed=tuple(map(str, read.operand("accepted"))),
         kept=tuple(map(str, plan.conditions)),
         limit=read.operand("limit"),
-        partitions=tuple(partitions),
+        partitions=tuple(
+            PartitionInspection(spec, facts(spec), known)
+            for spec, known in zip(read.selected_specs, read.statistics, strict=True)
+        ),
     )

@@ -172,20 +172,20 @@ def _is_reference(text: str) -> bool:
     return _reference_pattern().sub("", text) == "" != text
 
 
-def _url_secrets(text: str) -> Iterator[str]:
-    """Credentials inside a URL: its password, and parameters whose names say so."""
+_URL_PASSWORD = re.compile(r"//[^/?#\s:@]*:([^/?#\s]*)@")  # to the last @: it may hold one
+_ORACLE_PASSWORD = re.compile(r"^jdbc:oracle:\w+:[^/@]*/([^@]+)@")
+_URL_PARAMETER = re.compile(r"[?&;]([^=&;?#]+)=([^&;#]*)")
+
+
+def _url_secrets(text: str) -> Iterator[tuple[int, int]]:
+    """Where a URL holds credentials: its password, and parameters whose names say so."""
     if "://" not in text and not text.startswith("jdbc:"):
         return
-    # Greedy up to the last @ before the path, since a password may hold an unescaped one.
-    for match in re.finditer(r"//([^/?#\s]*)@", text):
-        _, colon, password = match[1].partition(":")
-        if colon:
-            yield password
-    for match in re.finditer(r"(?<![A-Za-z])jdbc:oracle:[a-z]+:[^/@]*/([^@]+)@", text):
-        yield match[1]
-    for match in re.finditer(r"[?&;]([^=&;?#]+)=([^&;#]*)", text):
+    for pattern in (_URL_PASSWORD, _ORACLE_PASSWORD):
+        yield from (match.span(1) for match in pattern.finditer(text))
+    for match in _URL_PARAMETER.finditer(text):
         if SECRET_NAME.search(unquote(match[1])):
-            yield match[2]
+            yield match.span(2)
 
 
 class Redactor:
@@ -327,7 +327,10 @@ class SourceOptions(Mapping[str, str]):
                 return text
             if SECRET_NAME.search(name):
                 return MASK
-            return Redactor(s for s in _url_secrets(text) if not _is_reference(s))(text)
+            for start, end in sorted(_url_secrets(text), reverse=True):
+                if not _is_reference(text[start:end]):
+                    text = text[:start] + MASK + text[end:]
+            return text
 
         return {name: show(name, text) for name, text in self._items.items()}
 
@@ -355,4 +358,4 @@ def _secrets(items: Mapping[str, str]) -> Iterator[str]:
     for name, text in items.items():
         if SECRET_NAME.search(name):
             yield text
-        yield from _url_secrets(text)
+        yield from (text[start:end] for start, end in _url_secrets(text))

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from .arrow import frame_schema
-from .calls import source_errors
+from .calls import call_source
 from .datasource import PartitionSpec, PartitionStatistics, Scan
 from .errors import PlanError, SchemaError
 from .options import SourceOptions
@@ -89,31 +89,41 @@ def plan_source(
     label = ref.label
     source = ref.create()
     if schema is None:
-        with source_errors(label, "infer_schema", redact):
-            schema = source.infer_schema(resolved.copy())
+        schema = call_source(
+            label, "infer_schema", redact, lambda: source.infer_schema(resolved.copy())
+        )
         if not isinstance(schema, pa.Schema):
             raise SchemaError(
                 label, f"infer_schema must return a pyarrow.Schema, got {_kind(schema)}"
             )
     frame_schema(schema, label)
     _check_index(label, index, schema)
-    with source_errors(label, "plan_partitions", redact):
-        planned = source.plan_partitions(resolved.copy())
-        planned = planned if _is_scalar(planned) else list(planned)
+    planned = call_source(
+        label, "plan_partitions", redact, lambda: _listed(source.plan_partitions(resolved.copy()))
+    )
     specs = Specs(_texts(label, "plan_partitions", planned))
     version = divisions = None
     if hasattr(source, "version"):
-        with source_errors(label, "version", redact):
-            version = str(source.version(resolved.copy()))
+        version = call_source(
+            label, "version", redact, lambda: str(source.version(resolved.copy()))
+        )
     if index is not None and hasattr(source, "divisions") and len(specs):
-        with source_errors(label, "divisions", redact):
-            divisions = source.divisions(list(specs), resolved.copy(), index)
-        divisions = _checked_divisions(label, divisions, len(specs))
+        given = call_source(
+            label,
+            "divisions",
+            redact,
+            lambda: source.divisions(list(specs), resolved.copy(), index),
+        )
+        divisions = _checked_divisions(label, given, len(specs))
     return Plan(schema, specs, version, divisions)
 
 
 def _kind(value: Any) -> str:
     return "None" if value is None else f"a {type(value).__module__}.{type(value).__qualname__}"
+
+
+def _listed(planned: Any) -> Any:
+    return planned if _is_scalar(planned) else list(planned)
 
 
 def _is_scalar(planned: Any) -> bool:
@@ -190,10 +200,12 @@ def plan_scan(
     source = _client_instance(ref)
     if not scan.predicates or not hasattr(source, "plan_scan"):
         return everything, ()
-    given = list(specs)
-    with source_errors(ref.label, "plan_scan", options.redactor):
-        kept, accepted = source.plan_scan(given, options.unresolved(), scan)
-        kept, accepted = list(kept), tuple(accepted)
+
+    def ask() -> tuple[list[PartitionSpec], tuple[Predicate, ...]]:
+        kept, accepted = source.plan_scan(list(specs), options.unresolved(), scan)
+        return list(kept), tuple(accepted)
+
+    kept, accepted = call_source(ref.label, "plan_scan", options.redactor, ask)
     strangers = [predicate for predicate in accepted if predicate not in scan.predicates]
     if strangers:
         raise PlanError(ref.label, f"plan_scan accepted {strangers}, which it was not given")
@@ -233,11 +245,12 @@ def statistics(
     if not hasattr(source, "partition_statistics"):
         return unknown
     resolved, redact = options.resolve()
-    with source_errors(ref.label, "partition_statistics", redact):
-        given = [
-            PartitionStatistics(*one)
-            for one in source.partition_statistics(list(specs), resolved.copy())
-        ]
+
+    def ask() -> list[PartitionStatistics]:
+        known = source.partition_statistics(list(specs), resolved.copy())
+        return [PartitionStatistics(*one) for one in known]
+
+    given = call_source(ref.label, "partition_statistics", redact, ask)
     if len(given) != len(specs):
         raise PlanError(
             ref.label,

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 
 from . import arrow
-from .calls import is_transient, source_errors
+from .calls import call_source, is_transient
 from .dask_compat import cancellation_of_this_task
 from .datasource import PartitionSpec, Scan
 from .errors import BatchError, DivisionError, PartitionReadError
@@ -151,6 +151,9 @@ def _batches(plan: ReadPlan, spec: PartitionSpec) -> Iterator[pa.RecordBatch]:
             stop_if_cancelled()
 
 
+_END = object()
+
+
 def _given(
     plan: ReadPlan,
     source: Any,
@@ -162,27 +165,27 @@ def _given(
     label = plan.source.label
     can_scan = hasattr(source, "scan_partition")
     method = "scan_partition" if can_scan else "read_partition"
-    ours = source_errors(label, method, redact, spec, PartitionReadError)
-    with ours:
-        if can_scan:
-            batches = source.scan_partition(spec, options.copy(), plan.scan)
-        else:
-            batches = source.read_partition(spec, options.copy())
+
+    def call(code: Callable[[], Any]) -> Any:
+        return call_source(label, method, redact, code, spec, PartitionReadError)
+
+    if can_scan:
+        batches = call(lambda: source.scan_partition(spec, options.copy(), plan.scan))
+    else:
+        batches = call(lambda: source.read_partition(spec, options.copy()))
     if isinstance(batches, pa.Table | pa.RecordBatch):
         batches = [batches]
-    try:
-        iterator = iter(batches)
-    except TypeError:
+    if not isinstance(batches, Iterable):
         raise BatchError(
             label,
             redact.value(spec),
             f"{method} must give an iterator of pyarrow.RecordBatch, got {_kind(batches)}",
-        ) from None
+        )
+    iterator = call(lambda: iter(batches))
     try:
         while True:
-            with source_errors(label, method, redact, spec, PartitionReadError):
-                batch = next(iterator, None)
-            if batch is None:
+            batch = call(lambda: next(iterator, _END))
+            if batch is _END:
                 return
             if isinstance(batch, pa.Table):
                 yield from batch.to_batches()
@@ -197,8 +200,7 @@ def _given(
     finally:
         close = getattr(iterator, "close", None)
         if close is not None:
-            with source_errors(label, method, redact, spec, PartitionReadError):
-                close()
+            call(close)
 
 
 def _kind(value: Any) -> str:
@@ -288,8 +290,9 @@ def _turn(
     """Wait until fewer than the source's limit of reads run, over the cluster."""
     limit = None
     if hasattr(source, "concurrency"):
-        with source_errors(label, "concurrency", redact):
-            limit = source.concurrency(options.copy())
+        limit = call_source(
+            label, "concurrency", redact, lambda: source.concurrency(options.copy())
+        )
     if limit is None:
         yield
         return

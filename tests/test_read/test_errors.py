@@ -1,0 +1,344 @@
+"""Each mistake is an error at once: it names the class, what was expected and what came."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import dask_sail
+from dask_sail import errors
+from dask_sail.options import SourceOptions
+
+
+@pytest.fixture(autouse=True)
+def _synchronous() -> Iterator[None]:
+    with dask.config.set(scheduler="synchronous"):
+        yield
+
+
+class Good:
+    def infer_schema(self, options: dict[str, str]) -> Any:
+        return pa.schema([("n", pa.int64()), ("at", pa.timestamp("us"))])
+
+    def plan_partitions(self, options: dict[str, str]) -> Any:
+        return [{"i": 0}]
+
+    def read_partition(self, spec: dict[str, Any], options: dict[str, str]) -> Any:
+        yield pa.record_batch([[1], [None]], schema=self.infer_schema(options))
+
+
+def test_a_missing_method_is_named() -> None:
+    class NoPlan:
+        infer_schema = Good.infer_schema
+        read_partition = Good.read_partition
+
+    with pytest.raises(errors.SourceDefinitionError, match=r"NoPlan.*lacks plan_partitions"):
+        dd.read_python_source(NoPlan)
+
+
+def test_constructor_arguments_are_refused() -> None:
+    class Needy(Good):
+        def __init__(self, host: str) -> None:
+            self.host = host
+
+    with pytest.raises(errors.SourceDefinitionError, match=r"Needy.*without arguments.*'host'"):
+        dd.read_python_source(Needy)
+
+
+def test_a_constructor_that_raises_is_no_missing_argument() -> None:
+    class Broken(Good):
+        def __init__(self) -> None:
+            raise RuntimeError("no licence")
+
+    with pytest.raises(errors.SourceDefinitionError, match=r"Broken\(\) raised RuntimeError"):
+        dd.read_python_source(Broken)
+
+
+def test_an_instance_in_place_of_its_class() -> None:
+    with pytest.raises(errors.SourceDefinitionError, match="pass the class Good itself"):
+        dd.read_python_source(Good())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("jdbk", "did you mean 'jdbc'"),
+        ("no_such_module:Thing", "module 'no_such_module' cannot be imported"),
+        ("pathlib:Pat", "did you mean 'Path'"),
+        ("pathlib:Path", "lacks infer_schema and plan_partitions and read_partition"),
+    ],
+)
+def test_a_source_that_is_not_there(source: str, message: str) -> None:
+    with pytest.raises(errors.PythonDataSourceError, match=message):
+        dd.read_python_source(source)
+
+
+def test_a_source_given_twice_or_by_half() -> None:
+    with pytest.raises(errors.OptionError, match=r"python_class.*must be a name, got None"):
+        dd.read_python_source(python_module="somewhere")
+    with pytest.raises(errors.OptionError, match="is given beside the source"):
+        dd.read_python_source(Good, python_module="somewhere", python_class="Good")
+    with pytest.raises(errors.OptionError, match="source"):
+        dd.read_python_source()
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"n": "int64"}, r"Changed.*must return a pyarrow.Schema, got a builtins.dict"),
+        (None, "got None"),
+        (pa.schema([("n", pa.int64()), ("n", pa.string())]), "several columns are called 'n'"),
+    ],
+)
+def test_a_schema_that_is_none(schema: Any, message: str) -> None:
+    class Changed(Good):
+        def infer_schema(self, options: dict[str, str]) -> Any:
+            return schema
+
+    with pytest.raises(errors.SchemaError, match=message):
+        dd.read_python_source(Changed)
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        ([{"i": np.int64(3)}], r"plan_partitions\(\)\[0\]\['i'\] is a numpy.int64"),
+        ([{"i": 1}, {"at": datetime.date(2024, 1, 1)}], r"\[1\]\['at'\] is a datetime.date"),
+        ([{1: "one"}], "has the key 1; JSON has str keys only"),
+        ([{"x": float("nan")}], "is nan, which JSON cannot hold"),
+        ([3], r"plan_partitions\(\)\[0\] must be a dict, got a builtins.int"),
+        ({"i": 0}, "must return a list of dicts, one per partition, got a builtins.dict"),
+        (None, "must return a list of dicts"),
+    ],
+)
+def test_specs_that_json_cannot_hold(plan: Any, message: str) -> None:
+    class Changed(Good):
+        def plan_partitions(self, options: dict[str, str]) -> Any:
+            return plan
+
+    with pytest.raises(errors.PlanError, match=message) as raised:
+        dd.read_python_source(Changed)
+    assert "Changed" in raised.value.source
+
+
+def test_specs_arrive_as_planned_and_fresh_each_time() -> None:
+    class Changing(Good):
+        def plan_partitions(self, options: dict[str, str]) -> Any:
+            return [{"list": [1, {"a": None}], "text": "ü\n", "float": 0.1, "big": 2**70}]
+
+        def read_partition(self, spec: dict[str, Any], options: dict[str, str]) -> Any:
+            assert spec == self.plan_partitions(options)[0]
+            spec["list"].clear()
+            options.clear()
+            yield from super().read_partition(spec, options)
+
+    frame = dd.read_python_source(Changing, x="1")
+    assert frame.n.compute().tolist() == frame.n.compute().tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        (pa.record_batch([["x"], [None]], ["n", "at"]), r"'n'.*string.*int64"),
+        (pa.record_batch([[1.5], [None]], ["n", "at"]), r"'n'.*double.*int64"),
+        (pa.record_batch([[1]], ["n"]), r"'at'"),
+        (pa.record_batch([[1], ["yesterday"]], ["n", "at"]), r"'at'.*string.*timestamp"),
+        (pd.DataFrame({"n": [1]}), r"must yield pyarrow.RecordBatch, got a pandas"),
+        ("row", r"must yield pyarrow.RecordBatch, got a builtins.str"),
+    ],
+)
+def test_a_batch_that_cannot_become_the_schema(batch: Any, message: str) -> None:
+    class Changed(Good):
+        def read_partition(self, spec: dict[str, Any], options: dict[str, str]) -> Any:
+            yield batch
+
+    with pytest.raises(errors.BatchError, match=message) as raised:
+        dd.read_python_source(Changed).compute()
+    assert "Changed" in raised.value.source
+    assert raised.value.spec == {"i": 0}
+
+
+def test_a_read_that_returns_nothing() -> None:
+    class Changed(Good):
+        def read_partition(self, spec: dict[str, Any], options: dict[str, str]) -> Any:
+            pass
+
+    with pytest.raises(errors.BatchError, match=r"iterator of pyarrow.RecordBatch, got None"):
+        dd.read_python_source(Changed).compute()
+
+
+def test_statistics_divisions_and_scans_are_checked() -> None:
+    class Wrong(Good):
+        def partition_statistics(self, specs: Any, options: Any) -> Any:
+            return []
+
+        def divisions(self, specs: Any, options: Any, column: str) -> Any:
+            return [1]
+
+        def plan_scan(self, specs: Any, options: Any, scan: Any) -> Any:
+            return [{"i": 7}], []
+
+    with pytest.raises(errors.PlanError, match="one entry per spec, 1, got 0"):
+        len(dd.read_python_source(Wrong))
+    with pytest.raises(errors.PlanError, match="divisions must give 2 values"):
+        dd.read_python_source(Wrong, index="n")
+    with pytest.raises(errors.PlanError, match="plan_scan must return some of the specs"):
+        dd.read_python_source(Wrong, filters=[("n", ">", 0)])
+
+
+def test_names_that_the_schema_lacks_come_with_the_nearest() -> None:
+    with pytest.raises(errors.SchemaError, match="columns= names 'm'"):
+        dd.read_python_source(Good, columns=["m"])
+    with pytest.raises(errors.SchemaError, match=r"index='att' is no column.*did you mean 'at'"):
+        dd.read_python_source(Good, index="att")
+    with pytest.raises(errors.FilterError, match=r"'att'.*'at'"):
+        dd.read_python_source(Good, filters=[("att", "==", 1)])
+
+
+def test_bad_arguments() -> None:
+    with pytest.raises(errors.OptionError, match=r"plan_on.*'client' or 'cluster', got 'server'"):
+        dd.read_python_source(Good, plan_on="server")
+    with pytest.raises(errors.OptionError, match=r"schema.*pyarrow.Schema"):
+        dd.read_python_source(Good, schema={"n": "int"})  # type: ignore[arg-type]
+
+
+def test_options_become_the_text_that_a_person_would_type() -> None:
+    given = SourceOptions.gather(
+        {"Text": "as is", "Path": Path("a") / "b"},
+        {
+            "yes": True,
+            "int": np.int32(3),
+            "float": 4.0,
+            "big": 1e15,
+            "decimal": decimal.Decimal("1.50"),
+            "date": datetime.date(2024, 2, 29),
+            "at": datetime.datetime(2024, 2, 29, 1, 2, 3, 4),
+            "list": ["a", 1, None],
+            "none": None,
+        },
+    )
+    assert dict(given) == {
+        "Text": "as is",
+        "Path": "a/b",
+        "yes": "true",
+        "int": "3",
+        "float": "4",
+        "big": "1000000000000000",
+        "decimal": "1.50",
+        "date": "2024-02-29",
+        "at": "2024-02-29 01:02:03.000004",
+        "list": '["a", 1, null]',
+    }
+
+
+@pytest.mark.parametrize("value", [1.5, {"a": 1}, object(), float("inf"), b"bytes", {1}])
+def test_options_without_one_plain_spelling_are_refused(value: Any) -> None:
+    with pytest.raises(errors.OptionError, match="option 'x' must be text"):
+        dd.read_python_source(Good, x=value)
+
+
+def test_an_option_given_twice_is_refused() -> None:
+    with pytest.raises(errors.OptionError, match=r"'URL' is given twice \(also as 'url'\)"):
+        dd.read_python_source(Good, options={"url": "a"}, URL="b")
+
+
+def test_a_source_is_handed_a_real_dict_that_ignores_case() -> None:
+    seen = {}
+
+    class Asking(Good):
+        def infer_schema(self, options: dict[str, str]) -> Any:
+            import json
+
+            seen.update(
+                isinstance=isinstance(options, dict),
+                items=dict(options),
+                json=json.loads(json.dumps(options)),
+                lower=options["endpoint"],
+                upper=options.get("ENDPOINT"),
+                has="EndPoint" in options,
+                copy=options.copy()["endpoint"],
+                popped=options.pop("ENDPOINT"),
+                left=len(options),
+            )
+            return super().infer_schema(options)
+
+    dd.read_python_source(Asking, endPoint="e", N=1)
+    assert seen == {
+        "isinstance": True,
+        "items": {"endPoint": "e", "N": "1"},
+        "json": {"endPoint": "e", "N": "1"},
+        "lower": "e",
+        "upper": "e",
+        "has": True,
+        "copy": "e",
+        "popped": "e",
+        "left": 1,
+    }
+
+
+EXAMPLES = [
+    errors.OptionError("n", "must be a number, got 'x'", "write 1"),
+    errors.FilterError("no such column"),
+    errors.SourceNotFoundError("src", "is nowhere"),
+    errors.SourceDefinitionError("src", "lacks a method"),
+    errors.SchemaError("src", "is none"),
+    errors.PlanError("src", "is none"),
+    errors.ClusterError("scheduler lacks it"),
+    errors.BatchError("src", {"i": 1}, "does not fit"),
+    errors.DivisionError("src", {"i": 1}, "outside"),
+    errors.SourceCallError("src", None, "raised", "ValueError", "Traceback ...", False),
+    errors.PartitionReadError("src", {"i": 1}, "raised", "ValueError", "Traceback ...", True),
+]
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_every_kind_comes_back_whole_from_pickle(error: errors.PythonDataSourceError) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert str(copy) == str(error)
+    assert copy.args == error.args
+    assert isinstance(copy, dask_sail.PythonDataSourceError)
+
+
+def test_every_kind_is_among_the_examples() -> None:
+    kinds = {getattr(errors, name) for name in errors.__all__} - {errors.PythonDataSourceError}
+    assert kinds == {type(error) for error in EXAMPLES}
+
+
+def test_a_panic_that_is_no_exception_becomes_an_error() -> None:
+    class Panic(BaseException):
+        pass
+
+    class Panicking(Good):
+        def read_partition(self, spec: dict[str, Any], options: dict[str, str]) -> Any:
+            raise Panic("rust")
+            yield
+
+    with pytest.raises(errors.PartitionReadError, match="Panic: rust"):
+        dd.read_python_source(Panicking).compute()
+
+
+def test_a_chained_cause_is_told_as_well() -> None:
+    class Chained(Good):
+        def read_partition(self, spec: dict[str, Any], options: dict[str, str]) -> Any:
+            try:
+                {}["key"]
+            except KeyError as error:
+                raise ValueError("no such page") from error
+            yield
+
+    with pytest.raises(errors.PartitionReadError) as raised:
+        dd.read_python_source(Chained).compute()
+    assert "KeyError: 'key'" in raised.value.traceback_text
+    assert raised.value.__cause__ is None
