@@ -897,8 +897,8 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
     Examples
     --------
-    >>> redact("no route to jdbc:postgresql://h/d?user=u&password=x%26y, x&y", ["x&y"])
-    'no route to jdbc:postgresql://h/d?user=u&password=***'
+    >>> redact("jdbc:postgresql://h/d?password=x%26y: no user with x&y", ["x&y"])
+    'jdbc:postgresql://h/d?password=*** no user with ***'
     """
     spans = [found.span(1) for pattern in _USERINFO for found in pattern.finditer(text)]
     spans += _value_spans(text)

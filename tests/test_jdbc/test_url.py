@@ -446,6 +446,7 @@ def test_a_given_secret_is_masked_however_it_is_written(secret):
         ("{'sslpassword': 'x y'}", "{'sslpassword': ***}"),
         ("?accessToken=ab&keyPassword=d&x=1", "?accessToken=***&keyPassword=***&x=1"),
         ("see postgresql://u:p/w@h/d and mysql://v:q@i", "see postgresql://u:***@h/d and mysql://v:***@i"),
+        ("postgresql://u:12/p=x@h/d", "postgresql://u:***@h/d"),
         ("postgresql://u:p@a?b@h/d", "postgresql://u:***@h/d"),
         ("postgresql://u:p?w#x@h/d", "postgresql://u:***@h/d"),
         ("postgresql://u:1?w@h/d", "postgresql://u:***@h/d"),
@@ -465,6 +466,10 @@ def test_a_secret_does_not_hide_another():
     assert redact("password=two words password=other", ["two words", "pass"]) == (
         "***word=*** ***word=***"
     )
+
+
+def test_a_secret_that_begins_as_another_is_masked_whole():
+    assert redact("it is abcdefgh", ["abcd", "abcdefgh"]) == "it is ***"
 
 
 def test_a_short_secret_is_masked_where_it_stands_alone():
