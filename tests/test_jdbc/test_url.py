@@ -260,6 +260,7 @@ def test_more_spellings(text, expected):
         ("jdbc:postgresql://h/d?connectTimeout=soon", "bad_property"),
         ("jdbc:postgresql://h/d?sslfactory=com.example.Mine", "bad_property"),
         ("jdbc:postgresql:///d?host=h", "bad_url"),
+        ("jdbc:postgresql://ann:12/x@h/d", "bad_url"),
         ("jdbc:mysql://address=(host=h)(port=1)/d", "bad_url"),
         ("jdbc:mysql:h/d", "bad_url"),
         ("jdbc:sqlserver://h;integratedSecurity=true", "unsupported_auth"),
@@ -357,6 +358,21 @@ def test_awkward_names_and_passwords_reach_postgresql(postgres):
         assert [tuple(row.values()) for row in rows] == [(AWKWARD, AWKWARD, "pg_catalog")]
         db.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
         db.execute(sql.SQL("DROP ROLE {}").format(name))
+
+
+def test_connectorx_takes_each_property_that_is_handed_to_it(postgres):
+    values = {
+        "channel_binding": "prefer", "keepalives": "1", "keepalives_idle": "60",
+        "load_balance_hosts": "disable", "target_session_attrs": "any", "tcp_user_timeout": "9000",
+        "options": "-c geqo=off", "connect_timeout": "9", "sslmode": "prefer",
+    }  # fmt: skip
+    for name, text in values.items():
+        url = parse_url(f"jdbc:{postgres}", {name: text})
+        assert f"{name}=" in url.connectorx_uri()
+        rows = connectorx.read_sql(
+            url.connectorx_uri(), "SELECT current_setting('geqo')", return_type="arrow"
+        ).to_pylist()
+        assert [*rows[0].values()] == ["off" if name == "options" else "on"]
 
 
 @pytest.mark.parametrize("name", ["a b.db", "q?x.db", "h#x.db", "p%20x.db", "é.db"])
