@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import fields
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["read"]
 
 _databases: dict[tuple[int, str], Any] = {}
-_lock = threading.Lock()
 
 
 def read(
@@ -52,10 +50,12 @@ def _database(dialect: Dialect, options: JDBCOptions) -> Any:
     # parent opened.
     parts = repr([getattr(options.url, field.name) for field in fields(options.url)])
     key = (os.getpid(), hashlib.sha256(parts.encode()).hexdigest())
-    with _lock:
-        if key not in _databases:
-            _databases[key] = dialect.adbc_database(options)
-        return _databases[key]
+    if (known := _databases.get(key)) is not None:
+        return known
+    fresh = dialect.adbc_database(options)  # not under a lock, as a dead host takes its time
+    if (kept := _databases.setdefault(key, fresh)) is not fresh:
+        fresh.close()  # another thread was first
+    return kept
 
 
 def _run(connection: Any, sql: str) -> None:
