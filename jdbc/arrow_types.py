@@ -19,6 +19,7 @@ from .errors import ColumnTypeError, ColumnValueError, OptionError
 
 __all__ = [
     "POSTGRESQL",
+    "SQLITE",
     "TypeRow",
     "convert",
     "decimal_type",
@@ -76,10 +77,48 @@ POSTGRESQL = (
     TypeRow(("array",), "list of the above", "two or more dimensions are an error"),
 )
 
+_ELSE = "any other storage class is an error"
+_ISO = f"ISO text; other text, or {_ELSE}"
+SQLITE = (
+    TypeRow(
+        (
+            "INTEGER", "INT", "TINYINT", "SMALLINT", "MEDIUMINT", "BIGINT", "BIG INT", "INT2",
+            "INT4", "INT8",
+        ),
+        pa.int64(),
+        f"with or without UNSIGNED; {_ELSE}",
+    ),
+    TypeRow(("REAL", "FLOAT", "DOUBLE", "DOUBLE PRECISION"), pa.float64(), _ELSE),
+    TypeRow(
+        ("NUMERIC", "DECIMAL", "DEC", "NUMBER", "MONEY"),
+        pa.float64(),
+        "what SQLite stores for them is a double, or an integer, which is an error if a double"
+        " cannot hold it; customSchema makes decimals of them",
+    ),
+    TypeRow(("BOOLEAN", "BOOL"), pa.bool_(), "an integer other than 0 and 1 is an error"),
+    TypeRow(("TEXT", "CLOB", "CHAR", "VARCHAR"), pa.string(), f"and longer names; {_ELSE}"),
+    TypeRow(("DATE",), pa.date32(), _ISO),
+    TypeRow(("TIME",), pa.time64("us"), _ISO),
+    TypeRow(
+        (
+            "DATETIME", "TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE",
+            "TIMESTAMP WITHOUT TIME ZONE",
+        ),
+        pa.timestamp("us"),
+        f"{_ISO}; Z and +00:00 are taken off, another offset is an error",
+    ),
+    TypeRow(
+        ("BLOB", "no type", "every other"),
+        "int64, double, string or binary",
+        "as the first rows have it (integers and reals: double; no value: binary for BLOB, else"
+        f" string); {_ELSE}",
+    ),
+)  # fmt: skip
+
 
 def type_reference() -> Mapping[str, Sequence[TypeRow]]:
     """Return the tables of types, by dialect, as the documentation prints them."""
-    return {"postgresql": POSTGRESQL}
+    return {"postgresql": POSTGRESQL, "sqlite": SQLITE}
 
 
 def decimal_type(precision: int, scale: int) -> pa.DataType | None:
@@ -128,6 +167,8 @@ def convert(array: pa.Array, target: pa.DataType, column: str) -> pa.Array:
             result = _narrowed(array, column)
         else:
             result = array if array.type == target else array.cast(target)
+            if pa.types.is_string(target):
+                result.validate(full=True)  # ADBC does not look at the bytes it is sent
     except pa.ArrowNotImplementedError:
         raise ColumnTypeError(
             column, f"cannot become {target} from {array.type}", _as_string(column)
@@ -142,7 +183,11 @@ def _what_misfits(target: pa.DataType) -> str:
     if pa.types.is_date(target) or pa.types.is_timestamp(target):
         kind = "date" if pa.types.is_date(target) else "timestamp"
         return f"a {kind} that is infinite, outside the years 1 to 9999, or not in ISO form"
-    return f"a value that does not fit {target}"
+    return (
+        "bytes that are no UTF-8"
+        if target == pa.string()
+        else f"a value that does not fit {target}"
+    )
 
 
 def plain(array: pa.Array) -> pa.Array:
@@ -186,7 +231,7 @@ def _from_text(array: pa.Array, target: pa.DataType, column: str) -> pa.Array:
 
 def _decimals(array: pa.Array, target: pa.DataType, column: str) -> pa.Array:
     array = array.cast(pa.string())
-    if pc.any(pc.match_substring_regex(array, "[eE]")).as_py():
+    if b"e" in _characters(array).lower():
         array = pa.array([_spelt_out(text, column) for text in array.to_pylist()], pa.string())
     # Arrow's cast overflows in silence where there are more digits than its integers hold, or once
     # shifted by the scale: '1' * 25 as decimal128(38, 18) came out as 89183114247027903192.
@@ -206,6 +251,16 @@ def _decimals(array: pa.Array, target: pa.DataType, column: str) -> pa.Array:
         if pc.any(pc.match_substring_regex(array, "(?i)nan|inf")).as_py():
             raise _misfit(column, f"NaN or infinity, which {target} cannot hold") from None
         raise _wide(column, target) from None
+
+
+def _characters(array: pa.StringArray) -> bytes:
+    """Return the texts of an array run together; looking at each took as long as converting it."""
+    _, offsets, data = array.buffers()
+    if data is None or not len(array):
+        return b""
+    ends = memoryview(offsets).cast("i")
+    first, last = ends[array.offset], ends[array.offset + len(array)]
+    return bytes(memoryview(data)[first:last])
 
 
 def _spelt_out(text: str | None, column: str) -> str | None:

@@ -473,3 +473,43 @@ def test_decimals_are_not_floats_on_the_way(shop: dict[str, str]) -> None:
     exact = [(Decimal(g) / 3).quantize(Decimal("1e-18")) for g in range(1, 51)]
     for engine in ENGINES:
         assert read(options | {"engine": engine})["a"].to_pylist() == exact
+
+
+@pytest.fixture(scope="module")
+def encoded(shop: dict[str, str], postgres: str) -> Iterator[Callable[[str], dict[str, str]]]:
+    """From an encoding to options of a database in it, with texts ``é`` and ``''``."""
+    made = []
+
+    def database(encoding: str) -> dict[str, str]:
+        name = f"in_{encoding.lower()}"
+        with psycopg.connect(postgres, autocommit=True) as db:
+            db.execute(f"DROP DATABASE IF EXISTS {name}")
+            db.execute(
+                f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
+            )
+        made.append(name)
+        home = postgres.rpartition("/")[0]
+        with psycopg.connect(f"{home}/{name}", client_encoding="latin1", autocommit=True) as db:
+            db.execute("CREATE TABLE texts AS SELECT 'é' AS t UNION ALL SELECT ''")
+        return shop | {"url": f"{shop['url'].rpartition('/')[0]}/{name}", "dbtable": "texts"}
+
+    yield database
+    with psycopg.connect(postgres, autocommit=True) as db:
+        for name in made:
+            db.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_a_server_of_another_encoding_is_read_right(
+    encoded: Callable[[str], dict[str, str]],
+) -> None:
+    options = encoded("LATIN1")
+    for engine in ENGINES:
+        assert sorted(read(options | {"engine": engine})["t"].to_pylist()) == ["", "é"]
+
+
+def test_bytes_that_are_no_text_are_an_error(encoded: Callable[[str], dict[str, str]]) -> None:
+    # SQL_ASCII promises nothing: the server hands over whatever bytes were put in.
+    options = encoded("SQL_ASCII")
+    for engine in ENGINES:
+        with pytest.raises(JDBCError, match=r"(?i)utf-?8"):
+            read(options | {"engine": engine})
