@@ -23,7 +23,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..arrow_types import convert
+from ..arrow_types import SQLITE, convert
 from ..errors import (
     ColumnTypeError,
     ColumnValueError,
@@ -106,11 +106,9 @@ def _connect(options: JDBCOptions, text_factory: type = str) -> sqlite3.Connecti
 
 
 def _preflight(options: JDBCOptions) -> None:
-    try:
-        with closing(_connect(options)) as connection:
-            connection.execute("PRAGMA schema_version")  # reads the head of the file
-    except sqlite3.Error as e:
-        raise _error(e, options) from None
+    # Looks, but does not open: closing the file would free the locks of every other reader in this
+    # process that has a SQLite of its own (https://www.sqlite.org/howtocorrupt.html, 2.2.1).
+    _existing_path(options)
 
 
 def _refusal(options: JDBCOptions, engine: str) -> str | None:
@@ -124,17 +122,7 @@ def _refusal(options: JDBCOptions, engine: str) -> str | None:
         return "connectorx runs no sessionInitStatement on SQLite"
     if tuning := [name for name in options.url.props if name.lower() not in ("mode", "immutable")]:
         return f"connectorx cannot set {tuning[0]!r} on SQLite"
-    if _encoding(options) != "UTF-8":
-        return f"connectorx cannot check the text of a database in {_encoding(options)}"
     return None
-
-
-def _encoding(options: JDBCOptions) -> str:
-    try:
-        with closing(_connect(options)) as connection:
-            return str(connection.execute("PRAGMA encoding").fetchone()[0])
-    except sqlite3.Error as e:
-        raise _error(e, options) from None
 
 
 def _connectorx_uri(options: JDBCOptions) -> str:
@@ -151,7 +139,6 @@ def _adbc_database(options: JDBCOptions) -> Any:
 def _adbc_statement(options: JDBCOptions) -> dict[str, str]:
     from adbc_driver_sqlite import StatementOptions
 
-    _existing_path(options)  # the database is kept, and the file may be gone meanwhile
     return {StatementOptions.BATCH_ROWS.value: f"{options.fetchsize}"}
 
 
@@ -181,6 +168,10 @@ def _error(exception: BaseException, options: JDBCOptions) -> JDBCError:
     if "interrupted" in text and options.query_timeout:
         return QueryError(f"{message} after queryTimeout={options.query_timeout} seconds")
     if _NOT_OPENED.search(text):
+        try:
+            _existing_path(options)
+        except JDBCError as e:
+            return e
         return ConnectError(message)
     return QueryError(message, transient=_BUSY.search(text) is not None)
 
@@ -201,18 +192,11 @@ def _fix(column: str, ddl_type: str) -> str:
 
 # ------------------------------------------------------------------------------ describing
 
-_DECLARED: tuple[tuple[str, pa.DataType], ...] = (
-    (r"BOOL(EAN)?", pa.bool_()),
-    (r"DATE", pa.date32()),
-    (r"TIME", pa.time64("us")),
-    (r"(DATETIME|TIMESTAMP)\b.*", pa.timestamp("us")),
-    (r"(UNSIGNED )?(TINY|SMALL|MEDIUM|BIG )?(BIG)?INT(EGER|2|4|8)?( UNSIGNED)?", pa.int64()),
-    (r"REAL|FLOAT|DOUBLE( PRECISION)?", pa.float64()),
-    # What SQLite stores for them is a double, or an integer: never more digits.
-    (r"NUMERIC|DECIMAL|DEC|NUMBER|MONEY|CURRENCY", pa.float64()),
-    (r".*(CHAR|CLOB|TEXT).*", pa.string()),
-)
+_DECLARED = {
+    name: row.arrow for row in SQLITE for name in row.names if isinstance(row.arrow, pa.DataType)
+}
 _HOLDING = " holding "
+_ENCODED = " in UTF-16"
 _STORED = {
     "integer": pa.int64(),
     "real": pa.float64(),
@@ -229,16 +213,23 @@ def _declared_type(declared: str) -> pa.DataType | None:
     A blob column, or one without a type, keeps whatever was stored. JSON, UUID, STRING and other
     names that SQLite does not know turn what looks like a number into one.
     """
-    name = re.sub(r"\(.*", "", declared).strip().upper()
-    return next((arrow for names, arrow in _DECLARED if re.fullmatch(names, name)), None)
+    bare = re.sub(r"\([^)]*\)|\bUNSIGNED\b", " ", declared.upper())
+    return pa.string() if _is_text(declared) else _DECLARED.get(" ".join(bare.split()))
+
+
+def _is_text(declared: str) -> bool:
+    """Say whether a declared type has text affinity (https://www.sqlite.org/datatype3.html)."""
+    name = declared.upper()
+    return "INT" not in name and re.search("CHAR|CLOB|TEXT", name) is not None
 
 
 def _own_type(database_type: str) -> pa.DataType:
     """Return the Arrow type that `_describe` chose for a database type."""
-    _, holding, storage = database_type.rpartition(_HOLDING)
+    plain = database_type.partition(_ENCODED)[0]
+    _, holding, storage = plain.rpartition(_HOLDING)
     if holding and storage in _STORED:
         return _STORED[storage]
-    arrow_type = _declared_type(database_type)
+    arrow_type = _declared_type(plain)
     return pa.string() if arrow_type is None else arrow_type
 
 
@@ -259,9 +250,14 @@ def _describe(options: JDBCOptions, sql: str) -> list[Column]:
             unsure = [name for name, declared in types.items() if _declared_type(declared) is None]
             classes = _stored_classes(connection, unsure)
             types |= {name: _held_type(types[name], classes[name]) for name in unsure}
+            (encoding,) = connection.execute("PRAGMA encoding").fetchone()
     except sqlite3.Error as e:
         raise _error(e, options) from None
-    return [Column(_given_name(name, types), t, _own_type(t)) for name, t in types.items()]
+    mark = "" if encoding == "UTF-8" else f" in {encoding}"
+    return [
+        Column(_given_name(name, types), database_type + mark, _own_type(database_type))
+        for name, database_type in types.items()
+    ]
 
 
 def _given_name(name: str, names: Mapping[str, str]) -> str:
@@ -307,8 +303,10 @@ def _held_type(declared: str, classes: set[str]) -> str:
 
 def _read_column(column: Column, engine: str) -> ColumnRead | None:
     raw = _raw_type(column)
-    if engine == "connectorx" and "`" in column.name:
-        return None  # it parses and prints the query to look at one row, and forgets to double it
+    if engine == "connectorx" and ("`" in column.name or _ENCODED in column.database_type):
+        # It parses and prints the query to look at one row, and forgets to double a backtick. And
+        # the bytes of a text, which it needs below, are those of UTF-16 there.
+        return None
     quoted = _quote(column.name)
     accepted = {
         pa.int64(): {"integer": quoted},
@@ -542,9 +540,8 @@ def _condition(column: Column, op: str, values: Sequence[Any]) -> str | None:
 
 
 def _has_text_affinity(column: Column) -> bool:
-    """Say whether SQLite compares the column's numbers as text, by the rules of its datatype3."""
-    declared = column.database_type.partition(_HOLDING)[0].upper()
-    return "INT" not in declared and re.search("CHAR|CLOB|TEXT", declared) is not None
+    """Say whether SQLite compares the column's numbers as text."""
+    return _is_text(re.split(f"{_HOLDING}|{_ENCODED}", column.database_type)[0])
 
 
 def _partition_key(column: Column) -> tuple[str, pa.DataType]:
