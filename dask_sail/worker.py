@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -95,13 +96,12 @@ def read_partition(
         If a row lies outside ``division``, or its index is null.
     """
     schema = arrow.frame_schema(_select(plan.scan.schema, plan.kept), plan.source.label)
+    spec: PartitionSpec | None = None
     if spec_text == Specs.NONE:
-        batches: list[pa.RecordBatch] = []
-        spec: PartitionSpec | None = None
+        frame = arrow.to_frame([], schema)
     else:
         spec = json.loads(spec_text)
-        batches = _attempt(lambda: list(_batches(plan, json.loads(spec_text))))
-    frame = arrow.to_frame(batches, schema)
+        frame = _attempt(lambda: arrow.to_frame(_batches(plan, json.loads(spec_text)), schema))
     if plan.index is None:
         return frame
     frame = frame.set_index(plan.index)
@@ -112,10 +112,10 @@ def _select(schema: pa.Schema, names: list[str] | tuple[str, ...]) -> pa.Schema:
     return pa.schema([schema.field(name) for name in names])
 
 
-def _attempt(read: Callable[[], list[pa.RecordBatch]]) -> list[pa.RecordBatch]:
+def _attempt(read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """Read from the start again after a transient error; what was read before is thrown away."""
     attempts = int(dask.config.get("dask_sail.attempts", ATTEMPTS))
-    for attempt in range(1, attempts + 1):
+    for attempt in itertools.count(1):
         try:
             return read()
         except Exception as error:
@@ -124,7 +124,7 @@ def _attempt(read: Callable[[], list[pa.RecordBatch]]) -> list[pa.RecordBatch]:
             pause = 0.1 * 3 ** (attempt - 1)
             logger.info("attempt %d of %d failed, next in %.1f s", attempt, attempts, pause)
             time.sleep(pause)
-    return []
+    raise AssertionError("not reached")
 
 
 def _batches(plan: ReadPlan, spec: PartitionSpec) -> Iterator[pa.RecordBatch]:
