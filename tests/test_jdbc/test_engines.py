@@ -79,12 +79,21 @@ def until_none(db: psycopg.Connection[Any]) -> list[tuple[str]]:
 
 
 @pytest.mark.parametrize("engine", ["adbc", "fallback"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        # 100 million rows: to read them on would take minutes.
+        "SELECT generate_series(1, 100000000) AS a",
+        # A server that is busy, and would not notice for a minute that nobody listens.
+        "SELECT a FROM generate_series(1, 30000) a UNION ALL SELECT 1 FROM pg_sleep(60)",
+    ],
+    ids=["rows", "sleep"],
+)
 def test_a_stream_that_is_closed_early_leaves_no_session(
-    shop: dict[str, str], db: psycopg.Connection[Any], engine: str
+    shop: dict[str, str], db: psycopg.Connection[Any], engine: str, query: str
 ) -> None:
-    # 100 million rows: to read them on would take minutes.
     options = shop | {
-        "query": "SELECT generate_series(1, 100000000) AS a",
+        "query": query,
         "ApplicationName": "watched",
         "engine": engine,
         "fetchsize": "1000",

@@ -40,6 +40,14 @@ class Scan(NamedTuple):
     limit: int | None = None
 
 
+class Compared(NamedTuple):
+    """As `dask_sail.Predicate`."""
+
+    column: str
+    op: str
+    value: Any
+
+
 def read(options: dict[str, str]) -> pa.Table:
     source = JDBCArrowDataSource()
     schema = source.infer_schema(options)
@@ -299,9 +307,15 @@ def test_the_hour_that_comes_twice_is_read_once(
 
 
 def test_predicates_are_the_users_own(keys: dict[str, str]) -> None:
-    # The second ends in a comment, the first must not bind to anything that follows it.
+    # The first must not bind to what follows it, and the second ends in a comment.
     options = keys | {"predicates": '["row < 3 OR row = 5", "row > 298 -- the last"]'}
     assert sorted(read(options)["row"].to_pylist()) == [1, 2, 5, 299, 300]
+    source = JDBCArrowDataSource()
+    scan = Scan(source.infer_schema(options), ("row",), [Compared("row", ">", 2)], limit=9)
+    specs, accepted = source.plan_scan(source.plan_partitions(options), options, scan)
+    assert len(accepted) == 1
+    batches = [b for spec in specs for b in source.scan_partition(spec, options, scan)]
+    assert sorted(v for b in batches for v in b["row"].to_pylist()) == [5, 299, 300]
 
 
 @pytest.mark.parametrize(
