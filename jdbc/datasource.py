@@ -94,7 +94,7 @@ class JDBCArrowDataSource:
 
     def plan_scan(
         self, specs: Sequence[dict[str, Any]], options: Mapping[str, str], scan: WantedScan, /
-    ) -> tuple[list[dict[str, Any]], list[Condition]]:
+    ) -> tuple[list[dict[str, Any]], list[Any]]:  # of the predicates' own type, whatever it is
         """Keep the partitions that can hold wanted rows, and say which predicates are pushed.
 
         Needs neither the database nor its options, which may hold references not yet resolved.
@@ -115,13 +115,14 @@ class JDBCArrowDataSource:
     def describe_partition(
         self, spec: Mapping[str, Any], options: Mapping[str, str], scan: WantedScan, /
     ) -> dict[str, str]:
-        """Return the SQL, the engine and the reason for the engine, without asking the database."""
+        """Return rows, SQL, engine and the reason for the engine, without asking the database."""
         facts = {"engine": str(spec["engine"]), "why": str(spec["why"])}
         if _columns_of(scan.schema) is None:
             return facts
         try:
             read = _wanted(spec, options, scan)
-            return {"sql": redact(read.sql, read.options.secrets), **facts}
+            told = {"rows": read.own_rows() or "all", "sql": read.sql}
+            return {name: redact(text, read.options.secrets) for name, text in told.items()} | facts
         except JDBCError:  # a reference in the options that only a worker can resolve
             return facts
 
@@ -246,7 +247,7 @@ class _Read:
     @property
     def sql(self) -> str:
         """The SELECT; of the number of rows if no column is wanted."""
-        conditions = [self._own_rows(), *self.conditions]
+        conditions = [self.own_rows(), *self.conditions]
         if not self.wanted:
             return count_sql(self.options, conditions, self.limit)
         return select_sql(self.options, self.dialect, self._reads(), conditions, self.limit)
@@ -265,7 +266,8 @@ class _Read:
                 exact = [read.convert(a) for a, (_, read) in zip(arrays, reads, strict=True)]
                 yield pa.RecordBatch.from_arrays(exact, schema=schema)
 
-    def _own_rows(self) -> str:
+    def own_rows(self) -> str:
+        """Return the condition for the rows of this partition; empty for all rows."""
         if "predicate" in self.spec:
             # On lines of its own, as it may end in a comment.
             return f"(\n{self.options.predicates[self.spec['predicate']]}\n)"

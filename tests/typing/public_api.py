@@ -1,0 +1,57 @@
+"""The public API as a person's typed code calls it; read by mypy, run by nobody."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+import dask_sail
+from jdbc import JDBCArrowDataSource
+
+
+class Source:
+    """The contract, with arguments named as their author likes."""
+
+    def infer_schema(self, opts: Mapping[str, str]) -> pa.Schema:
+        return pa.schema([("n", pa.int64())])
+
+    def plan_partitions(self, opts: dict[str, str]) -> list[dict[str, Any]]:
+        return [{"i": 0}]
+
+    def read_partition(
+        self, partition_spec: dict[str, Any], opts: dict[str, str]
+    ) -> Iterator[pa.RecordBatch]:
+        yield pa.record_batch([[1]], ["n"])
+
+
+class Scanning(Source):
+    def plan_scan(
+        self, specs: Sequence[dict[str, Any]], opts: dict[str, str], scan: dask_sail.Scan
+    ) -> tuple[Sequence[dict[str, Any]], Sequence[dask_sail.Predicate]]:
+        return specs, [p for p in scan.predicates if p.op == "=="]
+
+    def scan_partition(
+        self, spec: dict[str, Any], opts: dict[str, str], scan: dask_sail.Scan
+    ) -> Iterator[pa.RecordBatch]:
+        names: tuple[str, ...] = scan.columns
+        limit: int | None = scan.limit
+        yield pa.record_batch([[limit]], names[:1])
+
+
+source: dask_sail.PythonDataSource = Source()
+scanning: dask_sail.SupportsScan = Scanning()
+built_in: dask_sail.PythonDataSource = JDBCArrowDataSource()
+abilities: dask_sail.SupportsScan = JDBCArrowDataSource()
+described: dask_sail.SupportsDescription = JDBCArrowDataSource()
+
+frame = dask_sail.read_python_source(Source, n=1, columns=["n"], filters=[("n", ">", 0)])
+named = dask_sail.read_python_source("jdbc", options={"url": "jdbc:sqlite:x.db"}, dbtable="t")
+text: str = str(dask_sail.inspect(frame))
+inspection: dask_sail.Inspection = dask_sail.inspect("jdbc", url="jdbc:sqlite:x.db", dbtable="t")
+
+try:
+    frame.compute()
+except dask_sail.PartitionReadError as error:
+    where: str = error.source
+    spec: Mapping[str, Any] | None = error.spec
+    told: str = error.traceback_text
