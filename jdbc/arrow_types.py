@@ -26,6 +26,7 @@ __all__ = [
     "map_values",
     "parse_custom_schema",
     "plain",
+    "string_instead",
     "type_reference",
 ]
 
@@ -74,7 +75,11 @@ POSTGRESQL = (
     TypeRow(("timetz", "money", "bit", "varbit", "enum", "composite"), pa.string(), _TEXT),
     TypeRow(("inet", "cidr", "macaddr", "range", "hstore"), pa.string(), _TEXT),
     TypeRow(("every other",), pa.string(), _TEXT),
-    TypeRow(("array",), "list of the above", "two or more dimensions are an error"),
+    TypeRow(
+        ("array",),
+        "list of the above",
+        "two or more dimensions are an error; subscripts are not kept",
+    ),
 )
 
 _ELSE = "any other storage class is an error"
@@ -169,7 +174,7 @@ def convert(array: pa.Array, target: pa.DataType, column: str) -> pa.Array:
             result = array if array.type == target else array.cast(target)
     except pa.ArrowNotImplementedError:
         raise ColumnTypeError(
-            column, f"cannot become {target} from {array.type}", _as_string(column)
+            column, f"cannot become {target} from {array.type}", string_instead(column)
         ) from None
     except pa.ArrowInvalid:
         raise _misfit(column, _what_misfits(target)) from None
@@ -181,11 +186,9 @@ def _what_misfits(target: pa.DataType) -> str:
     if pa.types.is_date(target) or pa.types.is_timestamp(target):
         kind = "date" if pa.types.is_date(target) else "timestamp"
         return f"a {kind} that is infinite, outside the years 1 to 9999, or not in ISO form"
-    return (
-        "bytes that are no UTF-8"
-        if target == pa.string()
-        else f"a value that does not fit {target}"
-    )
+    if pa.types.is_string(target):
+        return "bytes that are no UTF-8"
+    return f"a value that does not fit {target}"
 
 
 def plain(array: pa.Array) -> pa.Array:
@@ -362,10 +365,11 @@ def _within(numbers: pa.Array, low: int, high: int, column: str, kind: str) -> N
 
 
 def _misfit(column: str, kind: str) -> ColumnValueError:
-    return ColumnValueError(column, f"holds {kind}", _as_string(column))
+    return ColumnValueError(column, f"holds {kind}", string_instead(column))
 
 
-def _as_string(column: str) -> str:
+def string_instead(column: str) -> str:
+    """Return what to write so that a column comes as text, for the end of an error."""
     return f"write customSchema '{_ddl_name(column)} STRING' to read it as text"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "ColumnTypeError",
     "ColumnValueError",
@@ -23,6 +25,11 @@ class JDBCError(Exception):
 
     transient: bool = False
     """Whether the same read may succeed when tried again."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Our own, since with `distributed` imported an error that is both a RuntimeError and an
+        # OSError would otherwise not come back: tblib makes it by RuntimeError.__new__.
+        return type(self), self.args, self.__dict__
 
     explains_itself: bool = True
     """Our messages say what to do, so callers leave out the traceback."""

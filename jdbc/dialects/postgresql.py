@@ -17,7 +17,14 @@ import pyarrow as pa
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import ExecStatus
 
-from ..arrow_types import POSTGRESQL, convert, decimal_type, map_values, plain
+from ..arrow_types import (
+    POSTGRESQL,
+    convert,
+    decimal_type,
+    map_values,
+    plain,
+    string_instead,
+)
 from ..errors import ColumnValueError, ConnectError, EngineError, JDBCError, QueryError
 from ..options import JDBCOptions
 from ..query import comparison
@@ -131,7 +138,8 @@ _WORDS = {
 _NOT_REACHED = re.compile(
     r"connection (to server )?.*(refused|failed|timeout|timed out)|could not connect|"
     r"server closed the connection|connection (is )?(closed|lost|reset)|SSL SYSCALL|"
-    r"failed to resolve host|could not translate host name|Name or service not known",
+    r"error communicating with the server|failed to resolve host|could not translate host name|"
+    r"Name or service not known",
     re.IGNORECASE | re.DOTALL,
 )
 _NOISE = re.compile(
@@ -148,16 +156,13 @@ def _error(exception: BaseException, options: JDBCOptions) -> JDBCError:
     text = redact(f"{exception}", options.secrets).strip()
     if snag := _SNAG.search(text):
         column = bytes.fromhex(snag["column"]).decode()
-        return ColumnValueError(
-            column,
-            f"holds {snag['kind']}",
-            f"write customSchema '`{column}` STRING' to read it as text",
-        )
+        return ColumnValueError(column, f"holds {snag['kind']}", string_instead(column))
     state = getattr(exception, "sqlstate", None)
     state = state or next((s for words, s in _WORDS.items() if words in text), None)
     message = f"{options.url.label}: {_shortened(text)}"
-    # FATAL is the server's own word: it was reached.
-    lost = state is None and "FATAL:" not in text and _NOT_REACHED.search(text) is not None
+    # These are the server's own words, so it was reached.
+    answered = "FATAL:" in text or "ERROR:" in text
+    lost = state is None and not answered and _NOT_REACHED.search(text) is not None
     lost = lost or (state or "")[:2] == "08"
     if lost or "FATAL:" in text or (state or "")[:2] == "28" or state in ("53300", "57P03"):
         passing = lost and not re.search("resolve host|translate host|not known", text)
@@ -290,15 +295,15 @@ def _read_column(column: Column, engine: str) -> ColumnRead | None:
         return _read_array(column, engine)
     name, quoted = _base(column.database_type), _quote(column.name)
     if name == "oid":
-        return _read(column, f"{quoted}::int8", pa.int64())
+        return _checked(column, f"{quoted}::int8", pa.int64())
     if name == "interval":
         return _read_interval(column)
     if name in _NATIVE[engine] and not (name == "numeric" and native == pa.string()):
-        return _read(column, quoted, native)
-    return _read(column, f"{quoted}::text", pa.string())
+        return _checked(column, quoted, native)
+    return _checked(column, f"{quoted}::text", pa.string())
 
 
-def _read(column: Column, expression: str, raw_type: pa.DataType) -> ColumnRead:
+def _checked(column: Column, expression: str, raw_type: pa.DataType) -> ColumnRead:
     return ColumnRead(
         expression, partial(convert, target=column.arrow_type, column=column.name), raw_type
     )
@@ -309,8 +314,8 @@ def _read_as_asked(column: Column, native: pa.DataType) -> ColumnRead:
     quoted = _quote(column.name)
     if pa.types.is_list(column.arrow_type) and pa.types.is_list(native):
         expression = _flat_array(column, f"{quoted}::text[]", "text[]")
-        return _read(column, expression, pa.list_(pa.string()))
-    return _read(column, f"{quoted}::text", pa.string())
+        return _checked(column, expression, pa.list_(pa.string()))
+    return _checked(column, f"{quoted}::text", pa.string())
 
 
 def _read_array(column: Column, engine: str) -> ColumnRead | None:
@@ -324,7 +329,7 @@ def _read_array(column: Column, engine: str) -> ColumnRead | None:
         return None  # its text has lost the trailing blanks
     else:
         expression, cast, raw = f"{quoted}::text[]", "text[]", pa.string()
-    read = _read(column, _flat_array(column, expression, cast), pa.list_(raw))
+    read = _checked(column, _flat_array(column, expression, cast), pa.list_(raw))
     if name == "bytea" and raw == pa.string():
         return ColumnRead(read.expression, partial(_unhex, column.arrow_type), read.raw_type)
     return read
@@ -386,7 +391,7 @@ def _intervals(column: str, array: pa.Array) -> pa.Array:
         raise ColumnValueError(
             column,
             "holds an interval whose time has more nanoseconds than 64 bits",
-            f"write customSchema '`{column}` STRING' to read it as text",
+            string_instead(column),
         ) from None
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+import distributed  # noqa: F401 - it changes how every exception is pickled
 import psycopg
 import pyarrow as pa
 import pytest
@@ -276,6 +277,19 @@ def test_every_row_is_read_once_whatever_the_bounds(
     assert Counter(rows) == Counter(range(1, 301))
 
 
+def test_a_converted_column_is_cut_as_what_it_is_in_the_database(keys: dict[str, str]) -> None:
+    options = keys | {
+        "customSchema": "I STRING",
+        "partitionColumn": "i",
+        "lowerBound": "-100",
+        "upperBound": "100",
+        "numPartitions": "5",
+    }
+    table = read(options)
+    assert Counter(table["row"].to_pylist()) == Counter(range(1, 301))
+    assert table.schema.field("I").type == pa.string()
+
+
 def test_bounds_at_the_ends_of_64_bits(keys: dict[str, str]) -> None:
     options = keys | {
         "partitionColumn": "I",
@@ -437,7 +451,12 @@ def test_no_connection_is_an_error_at_once_without_secrets(
         told = (
             str(error) + "".join(traceback.format_exception(error, chain=True)) + repr(error.args)
         )
-        told += repr(pickle.loads(pickle.dumps(error)).args)
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), again.args, again.transient) == (
+            ConnectError,
+            error.args,
+            error.transient,
+        )
         for secret in (options["password"], SECRET.encode().hex()):
             assert secret not in told
         assert error.__cause__ is None
