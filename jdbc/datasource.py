@@ -88,7 +88,7 @@ class JDBCArrowDataSource:
         parsed = JDBCOptions.parse(options)
         dialect = dialect_for(parsed.dialect)
         columns = _described(options, parsed)
-        return _Read(dialect, parsed, spec, columns, columns).batches()
+        return _Read(dialect, parsed, spec, columns).batches()
 
     # ------------------------------------------------------------------------ SupportsScan
 
@@ -205,7 +205,8 @@ def _pieces(
     lower = parse_bound(options.lower_bound or "", kind, "lowerBound")
     upper = parse_bound(options.upper_bound or "", kind, "upperBound")
     ranges = plan_ranges(lower, upper, options.num_partitions or 1)
-    return [{"range": {"column": column.name, **piece.to_json()}} for piece in ranges]
+    key = {"column": column.name, "type": column.database_type}
+    return [{"range": {**key, **piece.to_json()}} for piece in ranges]
 
 
 def _may_match(spec: Mapping[str, Any], predicates: Sequence[Condition]) -> bool:
@@ -239,7 +240,6 @@ class _Read:
     dialect: Dialect
     options: JDBCOptions
     spec: Mapping[str, Any]
-    columns: Sequence[Column]
     wanted: Sequence[Column]
     conditions: Sequence[str] = ()
     limit: int | None = None
@@ -274,7 +274,8 @@ class _Read:
         if "range" not in self.spec:
             return ""
         cut = self.spec["range"]
-        column = next(c for c in self.columns if c.name == cut["column"])
+        # The schema of a scan may lack the partition column, and ``customSchema`` does not matter.
+        column = Column(cut["column"], cut["type"], pa.null())
         return range_sql(self.dialect, column, Range.from_json(cut))
 
     def _reads(self) -> list[tuple[Column, ColumnRead]]:
@@ -304,11 +305,20 @@ def _wanted(spec: Mapping[str, Any], raw: Mapping[str, str], scan: WantedScan) -
         dialect,
         options,
         spec,
-        columns,
-        [by_name[name] for name in scan.columns],
+        [_column(by_name, name) for name in scan.columns],
         [sql for _, sql in pushed],
         scan.limit if whole else None,
     )
+
+
+def _column(by_name: Mapping[str, Column], name: str) -> Column:
+    if name not in by_name:
+        raise ColumnTypeError(
+            name,
+            "is not in the table",
+            f"the columns are {list(by_name)}, as the database has them",
+        )
+    return by_name[name]
 
 
 _COUNT = [

@@ -77,8 +77,10 @@ def _connect(options: JDBCOptions) -> psycopg.Connection[Any]:
 def _preflight(options: JDBCOptions) -> None:
     try:
         psycopg.connect(_conninfo(options)).close()
+        return
     except psycopg.Error as e:
-        raise _error(e, options) from None
+        error = _error(e, options)
+    raise error
 
 
 def _refusal(options: JDBCOptions, engine: str) -> str | None:
@@ -199,7 +201,8 @@ def _describe(options: JDBCOptions, sql: str) -> list[Column]:
         with closing(_connect(options)) as connection:
             return _described(connection, sql)
     except psycopg.Error as e:
-        raise _error(e, options) from None
+        error = _error(e, options)
+    raise error
 
 
 def _described(connection: psycopg.Connection[Any], sql: str) -> list[Column]:

@@ -43,7 +43,8 @@ class Engine(Protocol):
         Called on a worker, once per partition and again on a retry. The arrays are what
         ``ColumnRead.convert`` takes; batches may be of any size, and there may be none at all.
         Closing the iterator stops the query and ends the session. Whatever the driver raises
-        arrives as `JDBCError`, free of secrets, through ``dialect.error``.
+        arrives as `JDBCError`, through ``dialect.error``, and raised where the driver's error is no
+        longer its context: that one may hold secrets, and some come back from no pickle.
         """
         ...
 

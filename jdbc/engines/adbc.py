@@ -40,8 +40,10 @@ def read(
                 for batch in batches:
                     yield batch.slice(extra)
                     extra = max(0, extra - batch.num_rows)
+        return
     except Exception as e:  # noqa: BLE001 - errors of the driver, of Arrow, and OSError
-        raise dialect.error(e, options) from None
+        error = dialect.error(e, options)
+    raise error
 
 
 def _database(dialect: Dialect, options: JDBCOptions) -> Any:

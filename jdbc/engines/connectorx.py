@@ -37,9 +37,10 @@ def _table(dialect: Dialect, options: JDBCOptions, sql: str) -> Any:
     try:
         return connectorx.read_sql(dialect.connectorx_uri(options), sql, **arguments)
     except Exception as e:  # noqa: BLE001 - it raises RuntimeError, or whatever it likes
-        raise dialect.error(e, options) from None
+        error = dialect.error(e, options)
     except BaseException as e:
         # A panic in its Rust code is no Exception, and has no public class to catch.
         if type(e).__name__ != "PanicException":
             raise
-        raise dialect.error(e, options) from None
+        error = dialect.error(e, options)
+    raise error

@@ -27,8 +27,10 @@ def read(
                 values = zip(*rows, strict=True)
                 arrays = [_array(v, *c) for v, c in zip(values, columns, strict=True)]
                 yield pa.RecordBatch.from_arrays(arrays, names)
+        return
     except Exception as e:  # noqa: BLE001 - each driver has classes of its own
-        raise dialect.error(e, options) from None
+        error = dialect.error(e, options)
+    raise error
 
 
 def _array(values: Sequence[Any], column: Column, read: ColumnRead) -> pa.Array:

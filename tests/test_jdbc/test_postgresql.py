@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from jdbc import (
+    ColumnTypeError,
     ConnectError,
     EngineError,
     JDBCArrowDataSource,
@@ -389,6 +390,27 @@ def test_a_schema_that_is_not_ours_is_asked_for_again(keys: dict[str, str]) -> N
     users = pa.schema([("row", pa.int64())])
     rows = list(source.scan_partition(specs[0], keys, Scan(users, ("row",))))
     assert sum(b.num_rows for b in rows) == 300
+    with pytest.raises(ColumnTypeError, match="'rows' is not in the table"):
+        list(source.scan_partition(specs[0], keys, Scan(users, ("rows",))))
+
+
+def test_a_schema_without_the_partition_column_will_do(keys: dict[str, str]) -> None:
+    options = keys | {
+        "partitionColumn": "i",
+        "lowerBound": "-100",
+        "upperBound": "100",
+        "numPartitions": "3",
+    }
+    source = JDBCArrowDataSource()
+    narrow = pa.schema([source.infer_schema(options).field("row")])
+    scan = Scan(narrow, ("row",))
+    batches = [
+        batch
+        for spec in source.plan_partitions(options)
+        for batch in source.scan_partition(spec, options, scan)
+    ]
+    rows = [row for batch in batches for row in batch["row"].to_pylist()]
+    assert Counter(rows) == Counter(range(1, 301))
 
 
 def test_a_partition_can_be_described(keys: dict[str, str], db: psycopg.Connection[Any]) -> None:
@@ -459,7 +481,7 @@ def test_no_connection_is_an_error_at_once_without_secrets(
         )
         for secret in (options["password"], SECRET.encode().hex()):
             assert secret not in told
-        assert error.__cause__ is None
+        assert (error.__cause__, error.__context__) == (None, None)
 
 
 def test_a_lost_session_is_transient(shop: dict[str, str], db: psycopg.Connection[Any]) -> None:
