@@ -120,8 +120,8 @@ def _refusal(options: JDBCOptions, engine: str) -> str | None:
         return None
     if options.session_init_statement:
         return "connectorx runs no sessionInitStatement on SQLite"
-    if tuning := [name for name in options.url.props if name.lower() not in ("mode", "immutable")]:
-        return f"connectorx cannot set {tuning[0]!r} on SQLite"
+    if options.url.props:
+        return f"connectorx cannot set {next(iter(options.url.props))!r} on SQLite"
     return None
 
 
@@ -155,7 +155,10 @@ _SNAG = re.compile(r"dask-sail (?P<storage>\w+) in (?P<column>[0-9a-f]*)")
 _REMEDY = {"integer": "BIGINT", "real": "DOUBLE", "text": "STRING", "blob": "BINARY"}
 _NOT_OPENED = re.compile(r"unable to open|not a database|file is encrypted|disk image is malformed")
 _BUSY = re.compile(r"database (table |schema )?is locked|database is busy")
-_NOISE = re.compile(r"^[A-Z_]+: |Failed to \w+ query: |^\[SQLite\] ")
+_NOISE = re.compile(
+    r"^[A-Z_]+: (\[SQLite\] )?|Failed to \w+ query: |\nquery: .*| in SELECT .* at offset \d+$",
+    re.DOTALL,
+)
 
 
 def _error(exception: BaseException, options: JDBCOptions) -> JDBCError:
@@ -205,6 +208,7 @@ _STORED = {
     "nothing": pa.string(),
 }
 _SAMPLE = 10_000
+_VIEW = "dask_sail_described"
 
 
 def _declared_type(declared: str) -> pa.DataType | None:
@@ -244,8 +248,8 @@ def _describe(options: JDBCOptions, sql: str) -> list[Column]:
     try:
         with closing(_connect(options)) as connection:
             connection.execute("PRAGMA temp_store = MEMORY")
-            connection.execute(f"CREATE TEMP VIEW described AS {sql}")
-            rows = connection.execute("PRAGMA temp.table_xinfo(described)").fetchall()
+            connection.execute(f"CREATE TEMP VIEW {_VIEW} AS {sql}")
+            rows = connection.execute(f"PRAGMA temp.table_xinfo({_VIEW})").fetchall()
             types = {name: declared for _, name, declared, *_ in rows}
             unsure = [name for name, declared in types.items() if _declared_type(declared) is None]
             classes = _stored_classes(connection, unsure)
@@ -271,7 +275,7 @@ def _stored_classes(connection: sqlite3.Connection, names: list[str]) -> dict[st
     if not names:
         return {}
     columns = [_quote(name) for name in names]
-    rows = f"SELECT {', '.join(columns)} FROM described LIMIT {_SAMPLE}"  # noqa: S608 - quoted
+    rows = f"SELECT {', '.join(columns)} FROM temp.{_VIEW} LIMIT {_SAMPLE}"  # noqa: S608 - quoted
     items = ", ".join(f"group_concat(DISTINCT typeof({column}))" for column in columns)
     found = connection.execute(f"SELECT {items} FROM ({rows})").fetchone()  # noqa: S608 - quoted
     classes = {
@@ -280,7 +284,7 @@ def _stored_classes(connection: sqlite3.Connection, names: list[str]) -> dict[st
     }
     for name in (name for name in names if not classes[name]):
         column = _quote(name)
-        first = f"SELECT typeof({column}) FROM described WHERE {column} IS NOT NULL LIMIT 1"  # noqa: S608 - quoted
+        first = f"SELECT typeof({column}) FROM temp.{_VIEW} WHERE {column} IS NOT NULL LIMIT 1"  # noqa: S608 - quoted
         classes[name] = {storage for (storage,) in connection.execute(first)}
     return classes
 
