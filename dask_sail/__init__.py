@@ -1,7 +1,8 @@
 """Any data source in a Dask DataFrame, Arrow all the way.
 
 Importing attaches ``dd.read_python_source`` and the ``df.sail`` accessor to Dask, and re-registers
-two kinds of its dispatch (hashes of Arrow keys, and Arrow tables in shuffles); nothing else.
+three kinds of its dispatch (hashes of Arrow keys, Arrow tables in shuffles, and scalars that are
+decimals, dates or times); nothing else.
 """
 
 import dask.dataframe as _dd

@@ -110,7 +110,17 @@ class SupportsScan(Protocol):
 
 
 class PartitionStatistics(NamedTuple):
-    """What is known of a partition: a row count (exact or estimated) and its size in bytes."""
+    """What is known of a partition.
+
+    Attributes
+    ----------
+    rows
+        How many, or None.
+    exact
+        Whether ``rows`` is a count, not an estimate.
+    nbytes
+        About how many bytes they are, or None.
+    """
 
     rows: int | None = None
     exact: bool = False

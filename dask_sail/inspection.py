@@ -120,7 +120,13 @@ class ReadInspection:
 
 @dataclass(frozen=True)
 class Inspection:
-    """All reads of a collection; prints as text, and shows in a notebook."""
+    """All reads of a collection; prints as text, and shows in a notebook.
+
+    Attributes
+    ----------
+    reads
+        One for each read that is left after Dask's optimisation.
+    """
 
     reads: tuple[ReadInspection, ...]
 
