@@ -22,6 +22,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
 from importlib.metadata import entry_points
 from importlib.resources import files
@@ -447,6 +448,81 @@ def test_the_types_of_customschema_are_those_that_the_reference_tells() -> None:
         for ddl in re.findall(r"`([^`]+)`", names):
             (parsed,) = parse_custom_schema(f"c {ddl}", ["c"]).values()
             assert str(parsed) == arrow.strip("`"), ddl
+
+
+def typed(name: str, kind: pa.DataType, value: Any) -> tuple[pa.Field, Any]:
+    """A column of a database's type, and a value to compare it with."""
+    return pa.field("c", kind, metadata={"jdbc.type": name}), value
+
+
+DAY = datetime.date(2025, 1, 31)
+NOON = datetime.datetime(2025, 1, 31, 12)
+# By the words of docs/explanation/push-down.md: columns of PostgreSQL, and of SQLite.
+COLUMNS: dict[str, tuple[list[tuple[pa.Field, Any]], list[tuple[pa.Field, Any]]]] = {
+    "whole numbers, floats, `numeric`": (
+        [
+            typed("int8", pa.int64(), 1),
+            typed("float8", pa.float64(), 1.5),
+            typed("numeric(9,2)", pa.decimal128(9, 2), Decimal("1.50")),
+        ],
+        [
+            typed("INTEGER", pa.int64(), 1),
+            typed("REAL", pa.float64(), 1.5),
+            typed("NUMERIC", pa.float64(), 1.5),
+        ],
+    ),
+    "text": ([typed("text", pa.string(), "a")], [typed("TEXT", pa.string(), "a")]),
+    "boolean": ([typed("bool", pa.bool_(), True)], [typed("BOOLEAN", pa.bool_(), True)]),
+    "date": ([typed("date", pa.date32(), DAY)], [typed("DATE", pa.date32(), DAY)]),
+    "time, timestamp": (
+        [
+            typed("time", pa.time64("us"), NOON.time()),
+            typed("timestamp", pa.timestamp("us"), NOON),
+            typed("timestamptz", pa.timestamp("us", "UTC"), NOON.replace(tzinfo=datetime.UTC)),
+        ],
+        [
+            typed("TIME", pa.time64("us"), NOON.time()),
+            typed("TIMESTAMP", pa.timestamp("us"), NOON),
+        ],
+    ),
+    "`bytea`": (
+        [typed("bytea", pa.binary(), b"a")],
+        [typed("BLOB holding blob", pa.binary(), b"")],
+    ),
+    "other types, and columns that `customSchema` changed": (
+        [typed("uuid", pa.string(), "a"), typed("int8", pa.decimal128(20, 0), Decimal(1))],
+        [typed("INTEGER", pa.decimal128(20, 0), Decimal(1))],
+    ),
+}
+ASKED = {
+    "all comparisons": {"==", "!=", "<", "<=", ">", ">=", "in", "not in"},
+    "equality, `isin`": {"==", "!=", "in", "not in"},
+    "`==`": {"=="},
+    "nothing": set(),
+    "nothing else": set(),
+}
+
+
+def test_databases_are_asked_what_the_page_on_push_down_tells() -> None:
+    rows = cells("docs/explanation/push-down.md", "column")
+    assert {words for words, *_ in rows} == {*COLUMNS, "any, `isna` and `notna`"}
+    for words, *asked in rows:
+        for dialect, told, columns in zip(SUPPORTED, asked, COLUMNS.get(words, ()), strict=False):
+            for field, value in columns:
+                found = asked_for(dialect, field, value)
+                assert found == ASKED[told] | {"is null", "not null"}, (dialect, field.metadata)
+
+
+def asked_for(dialect: str, field: pa.Field, value: Any) -> set[str]:
+    """The comparisons that a database applies to a column."""
+    predicates = [
+        dask_sail.Predicate("c", op, (value,) if op in ("in", "not in") else value)
+        for op in ASKED["all comparisons"]
+    ]
+    predicates += [dask_sail.Predicate("c", "is null"), dask_sail.Predicate("c", "not null")]
+    scan = dask_sail.Scan(pa.schema([field]), ("c",), tuple(predicates))
+    _, accepted = jdbc.JDBCArrowDataSource().plan_scan([{"dialect": dialect}], {}, scan)
+    return {predicate.op for predicate in accepted}
 
 
 # ---------------------------------------------------------------------- links, names, commands
