@@ -19,11 +19,13 @@ __all__ = [
     "PartitionStatistics",
     "PythonDataSource",
     "Scan",
+    "Snapshot",
     "SupportsCancel",
     "SupportsConcurrency",
     "SupportsDescription",
     "SupportsDivisions",
     "SupportsScan",
+    "SupportsSnapshot",
     "SupportsStatistics",
     "SupportsVersion",
 ]
@@ -74,12 +76,15 @@ class Scan:
         All of them hold for every wanted row (AND).
     limit
         At most so many rows are wanted; given only when every predicate was accepted.
+    snapshot
+        Name of the snapshot that `SupportsSnapshot.open_snapshot` opened for this computation.
     """
 
     schema: pa.Schema
     columns: tuple[str, ...]
     predicates: tuple[Predicate, ...] = ()
     limit: int | None = None
+    snapshot: str | None = None
 
 
 @runtime_checkable
@@ -180,6 +185,39 @@ class SupportsCancel(Protocol):
 
     def cancel(self) -> None:
         """Stop the read that runs on this instance; called once, when its task is cancelled."""
+        ...
+
+
+class Snapshot(Protocol):
+    """One state of the data, kept by whoever opened it until it is closed."""
+
+    @property
+    def name(self) -> str:
+        """What any worker needs to read that state."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the state; called once, by the process that opened it."""
+        ...
+
+
+@runtime_checkable
+class SupportsSnapshot(Protocol):
+    """A source whose partitions can all read one state of data that are being changed.
+
+    Needs `SupportsScan` as well, since the name comes as `Scan.snapshot`.
+    """
+
+    def wants_snapshot(self, options: dict[str, str], /) -> bool:
+        """Say whether the options ask for one; runs where ``plan_partitions`` runs."""
+        ...
+
+    def open_snapshot(self, options: dict[str, str], /) -> Snapshot:
+        """Open one, on a worker, before the first partition of a computation is read.
+
+        It is closed when the computation needs it no more. Each computation has its own; one that
+        is lost, say with its worker, is an error and never followed by another one.
+        """
         ...
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "PlanError",
     "PythonDataSourceError",
     "SchemaError",
+    "SnapshotError",
     "SourceCallError",
     "SourceDefinitionError",
     "SourceNotFoundError",
@@ -91,6 +92,10 @@ class PlanError(_SourceError, TypeError):
 
 class ClusterError(PythonDataSourceError, RuntimeError):
     """A scheduler or worker of the cluster cannot run this package's tasks."""
+
+
+class SnapshotError(_SourceError, RuntimeError):
+    """The one state of the data that all partitions read is lost, or cannot be shared."""
 
 
 class _PartitionError(PythonDataSourceError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -56,6 +57,7 @@ from .predicate import (
     typed_predicate,
 )
 from .registry import SourceRef
+from .snapshot import open_snapshot
 from .worker import Division, ReadPlan, read_partition
 
 __all__ = ["ReadPythonSource", "SourceHandle"]
@@ -75,6 +77,10 @@ class SourceHandle:
         What ``infer_schema`` gave.
     on_cluster
         Whether the source is asked in a Dask task, since the client cannot reach its server.
+    has_snapshot
+        Whether all partitions read one state of the data, opened by a task of its own.
+    attempts
+        How often a partition is read before a transient error is passed on.
     """
 
     token: str
@@ -82,6 +88,8 @@ class SourceHandle:
     options: SourceOptions
     schema: pa.Schema
     on_cluster: bool
+    has_snapshot: bool
+    attempts: int
 
     def __dask_tokenize__(self) -> tuple[str, str]:
         return "SourceHandle", self.token
@@ -131,6 +139,33 @@ class SharedPlan(Expr):  # type: ignore[misc]  # Dask is untyped
         return "SharedPlan"
 
 
+class OpenSnapshot(Expr):  # type: ignore[misc]  # Dask is untyped
+    """The one task that opens the snapshot of a read, and whose result keeps it open."""
+
+    _parameters = ("handle", "run")
+
+    @functools.cached_property
+    def _name(self) -> str:
+        return f"snapshot_{self.operand('handle').task_name}-{self.operand('run')}"
+
+    @property
+    def _meta(self) -> None:
+        return None
+
+    def __dask_tokenize__(self) -> str:
+        return self._name
+
+    def _divisions(self) -> tuple[None, None]:
+        return None, None
+
+    def _layer(self) -> dict[Any, Any]:
+        handle, run, key = self.operand("handle"), self.operand("run"), (self._name, 0)
+        return {key: Task(key, open_snapshot, handle.ref, handle.options, run)}
+
+    def __str__(self) -> str:
+        return "OpenSnapshot"
+
+
 class ReadPythonSource(PartitionsFiltered, BlockwiseIO):  # type: ignore[misc]  # Dask is untyped
     """Rows of a Python data source, one task per planned partition.
 
@@ -148,6 +183,7 @@ class ReadPythonSource(PartitionsFiltered, BlockwiseIO):  # type: ignore[misc]  
         "accepted",  # those of the conditions that the source applies exactly
         "limit",  # at most so many rows per partition
         "bounds",  # one Division per spec, or None
+        "run",  # names the computation, if all of it reads one snapshot
         "_partitions",
     )
     _defaults = {  # noqa: RUF012 - Dask's own name and kind
@@ -156,6 +192,7 @@ class ReadPythonSource(PartitionsFiltered, BlockwiseIO):  # type: ignore[misc]  
         "accepted": (),
         "limit": None,
         "bounds": None,
+        "run": None,
         "_partitions": None,
     }
     _absorb_projections = True
@@ -243,10 +280,16 @@ class ReadPythonSource(PartitionsFiltered, BlockwiseIO):  # type: ignore[misc]  
             index=index,
             conditions=left,
             limit=self.operand("limit"),
+            attempts=handle.attempts,
         )
 
+    @functools.cached_property
+    def _snapshot(self) -> OpenSnapshot | None:
+        run = self.operand("run")
+        return None if run is None else OpenSnapshot(self.operand("handle"), run)
+
     def dependencies(self) -> list[Expr]:
-        return [self._shared]
+        return [self._shared] if self._snapshot is None else [self._shared, self._snapshot]
 
     def _filtered_task(self, name: Any, index: int) -> Task:
         bounds = self.operand("bounds")
@@ -255,9 +298,19 @@ class ReadPythonSource(PartitionsFiltered, BlockwiseIO):  # type: ignore[misc]  
             read_partition,
             TaskRef((self._shared._name, 0)),
             self.operand("specs").texts[index],
-            *([bounds[index]] if bounds else []),
+            bounds[index] if bounds else None,
+            None if self._snapshot is None else TaskRef((self._snapshot._name, 0)),
             _data_producer=True,
         )
+
+    def lower_once(self, lowered: dict[str, Any]) -> Expr:
+        handle = self.operand("handle")
+        if handle.has_snapshot and self.operand("run") is None:
+            # Dask lowers a whole computation with one such dict: all reads of this source in it
+            # share a snapshot, and another computation has other keys, so another snapshot.
+            run = lowered.setdefault(f"run of {handle.token}", uuid.uuid4().hex)
+            return lowered.setdefault(self._name, self.substitute_parameters({"run": run}))
+        return super().lower_once(lowered)
 
     def _lower(self) -> None:
         # The last moment on the client before the tasks go out, wherever a Client was made.

@@ -79,6 +79,7 @@ class Plan:
     specs: Specs
     version: str | None
     divisions: tuple[Any, ...] | None
+    has_snapshot: bool
 
 
 def plan_source(
@@ -115,7 +116,10 @@ def plan_source(
             lambda: source.divisions(list(specs), resolved.copy(), index),
         )
         divisions = _checked_divisions(label, given, len(specs))
-    return Plan(schema, specs, version, divisions)
+    has_snapshot = hasattr(source, "wants_snapshot") and call_source(
+        label, "wants_snapshot", redact, lambda: bool(source.wants_snapshot(resolved.copy()))
+    )
+    return Plan(schema, specs, version, divisions, has_snapshot)
 
 
 def _kind(value: Any) -> str:

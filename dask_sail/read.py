@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import dask
 import pyarrow as pa
 from dask.dataframe import DataFrame
 
@@ -118,6 +119,8 @@ def read_python_source(
         options=given,
         schema=plan.schema,
         on_cluster=on_cluster,
+        has_snapshot=plan.has_snapshot,
+        attempts=_attempts(),
     )
     expr = ReadPythonSource(
         handle,
@@ -130,6 +133,16 @@ def read_python_source(
         expr = expr.filtered_by(parse_filters(filters, frame_schema(plan.schema, ref.label)))
     collection = new_collection(expr)
     return collection[columns] if isinstance(columns, str) else collection
+
+
+def _attempts() -> int:
+    """Taken from the person's configuration here, as workers have one of their own."""
+    attempts = dask.config.get("dask_sail.attempts", 4)
+    if not isinstance(attempts, int) or attempts < 1:
+        raise OptionError(
+            "dask_sail.attempts", f"must be a whole number from 1 up, got {attempts!r}", "write 4"
+        )
+    return attempts
 
 
 def _token(ref: SourceRef, options: SourceOptions, plan: planning.Plan, index: str | None) -> str:

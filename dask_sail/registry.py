@@ -260,8 +260,12 @@ def _registered_path(name: str) -> str:
 
 def _travels_by_path(cls: type[Any]) -> bool:
     module = sys.modules.get(cls.__module__)
-    importable = module is not None and "<locals>" not in cls.__qualname__
-    return importable and cls.__module__ != "__main__" and not _is_local(module)
+    if module is None or cls.__module__ == "__main__" or _is_local(module):
+        return False
+    found: Any = module
+    for name in cls.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is cls  # not so for a class within a function, or one made by hand
 
 
 def _is_local(module: ModuleType | None) -> bool:

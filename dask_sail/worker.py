@@ -13,10 +13,9 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import dask
 import pandas as pd
 import pyarrow as pa
 
@@ -29,17 +28,11 @@ from .options import CaseInsensitiveDict, Redactor, SourceOptions
 from .planning import Specs
 from .predicate import Condition, apply
 from .registry import SourceRef
+from .snapshot import OpenedSnapshot, collect_soon
 
-__all__ = ["Division", "ReadPlan", "TaskCancelledError", "read_partition"]
+__all__ = ["Division", "ReadPlan", "read_partition"]
 
 logger = logging.getLogger(__name__)
-
-ATTEMPTS = 4
-"""How often a partition is read before a transient error is passed on (`dask_sail.attempts`)."""
-
-
-class TaskCancelledError(Exception):
-    """The task is no longer wanted; nobody sees this."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +58,8 @@ class ReadPlan:
         What the source does not apply; all of them hold for every row of the frame.
     limit
         At most so many rows per partition, after the conditions.
+    attempts
+        How often a partition is read before a transient error is passed on.
     """
 
     source: SourceRef
@@ -74,6 +69,7 @@ class ReadPlan:
     index: str | None
     conditions: tuple[Condition, ...]
     limit: int | None
+    attempts: int
 
     @property
     def kept(self) -> list[str]:
@@ -82,7 +78,10 @@ class ReadPlan:
 
 
 def read_partition(
-    plan: ReadPlan, spec_text: str, division: Division | None = None
+    plan: ReadPlan,
+    spec_text: str,
+    division: Division | None = None,
+    snapshot: OpenedSnapshot | None = None,
 ) -> pd.DataFrame:
     """Read one partition into a frame whose columns are Arrow arrays, the source's own buffers.
 
@@ -95,13 +94,26 @@ def read_partition(
     DivisionError
         If a row lies outside ``division``, or its index is null.
     """
+    if snapshot is not None:
+        plan = replace(plan, scan=replace(plan.scan, snapshot=snapshot.name))
+    try:
+        return _frame(plan, spec_text, division)
+    except BaseException:
+        if snapshot is not None:
+            collect_soon()
+        raise
+
+
+def _frame(plan: ReadPlan, spec_text: str, division: Division | None) -> pd.DataFrame:
     schema = arrow.frame_schema(_select(plan.scan.schema, plan.kept), plan.source.label)
     spec: PartitionSpec | None = None
     if spec_text == Specs.NONE:
         frame = arrow.to_frame([], schema)
     else:
         spec = json.loads(spec_text)
-        frame = _attempt(lambda: arrow.to_frame(_batches(plan, json.loads(spec_text)), schema))
+        frame = _attempt(
+            lambda: arrow.to_frame(_batches(plan, json.loads(spec_text)), schema), plan.attempts
+        )
     if plan.index is None:
         return frame
     frame = frame.set_index(plan.index)
@@ -112,9 +124,8 @@ def _select(schema: pa.Schema, names: list[str] | tuple[str, ...]) -> pa.Schema:
     return pa.schema([schema.field(name) for name in names])
 
 
-def _attempt(read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+def _attempt(read: Callable[[], pd.DataFrame], attempts: int) -> pd.DataFrame:
     """Read from the start again after a transient error; what was read before is thrown away."""
-    attempts = int(dask.config.get("dask_sail.attempts", ATTEMPTS))
     for attempt in itertools.count(1):
         try:
             return read()
@@ -261,7 +272,11 @@ def _cancellation(source: Any) -> Iterator[Callable[[], None]]:
 
     def stop_if_cancelled() -> None:
         if is_cancelled is not None and is_cancelled():
-            raise TaskCancelledError
+            from distributed import Reschedule
+
+            # Whatever is returned now could still be taken for the partition, and an error for
+            # its result, if somebody asks for it again at this moment: this is neither.
+            raise Reschedule
 
     if is_cancelled is None or not hasattr(source, "cancel"):
         yield stop_if_cancelled

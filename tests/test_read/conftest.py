@@ -19,13 +19,18 @@ WITHOUT_DASK_SAIL = "import sys; sys.modules['dask_sail'] = None; "
 
 @contextlib.contextmanager
 def running_cluster(
-    folder: Path, *, workers: int = 2, scheduler_code: str = "", worker_code: str = ""
+    folder: Path,
+    *,
+    workers: int = 2,
+    scheduler_code: str = "",
+    worker_code: str = "",
+    allowed_failures: int = 0,
 ) -> Iterator[str]:
     """Address of a scheduler with worker processes of one thread each, started in ``folder``."""
     file = folder / "scheduler.json"
     environment = {
         **os.environ,
-        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
+        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": f"{allowed_failures}",
         "DASK_DISTRIBUTED__WORKER__DAEMON": "False",
     }
     environment.pop("SHOP_PASSWORD", None)

@@ -295,6 +295,7 @@ EXAMPLES = [
     errors.SchemaError("src", "is none"),
     errors.PlanError("src", "is none"),
     errors.ClusterError("scheduler lacks it"),
+    errors.SnapshotError("src", "is lost"),
     errors.BatchError("src", {"i": 1}, "does not fit"),
     errors.DivisionError("src", {"i": 1}, "outside"),
     errors.SourceCallError("src", None, "raised", "ValueError", "Traceback ...", False),

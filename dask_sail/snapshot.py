@@ -1,0 +1,87 @@
+"""One state of the data for all partitions of a computation, open as long as Dask needs it."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from typing import Any
+
+from .calls import call_source
+from .dask_compat import cancellation_of_this_task
+from .errors import SnapshotError
+from .options import SourceOptions
+from .registry import SourceRef
+
+__all__ = ["OpenedSnapshot", "collect_soon", "open_snapshot"]
+
+
+class OpenedSnapshot:
+    """The result of the task that opens a snapshot: closes it when Dask lets go of the result.
+
+    In other processes it is a name only; what keeps the snapshot open stays where it was opened.
+    """
+
+    def __init__(self, label: str, name: str, keeper: Any = None) -> None:
+        self.label = label
+        self.name = name
+        if keeper is not None:
+            weakref.finalize(self, keeper.close)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if not _in_distributed_worker():
+            # The process scheduler gives results away and forgets them: the snapshot would close.
+            raise SnapshotError(
+                self.label,
+                "a snapshot cannot be kept open by the process scheduler, which hands each result "
+                "to another process; use threads or a distributed Client",
+            )
+        return OpenedSnapshot, (self.label, self.name)
+
+
+def _in_distributed_worker() -> bool:
+    try:
+        from distributed.worker import Worker
+    except ImportError:
+        return False
+    return any(worker.status.name != "closed" for worker in list(Worker._instances))
+
+
+def open_snapshot(ref: SourceRef, options: SourceOptions, run: str) -> OpenedSnapshot:
+    """Open the snapshot of one computation, as a task; its result keeps it open.
+
+    Parameters
+    ----------
+    run
+        Names the computation. A second opening under the same name means that the first one was
+        lost with its worker: partitions that were read before would not fit those read now.
+
+    Raises
+    ------
+    SnapshotError
+        If this computation's snapshot was open before.
+    """
+    if cancellation_of_this_task() is not None:
+        from distributed import Event
+
+        opened = Event(f"dask_sail-snapshot-{run}")
+        if opened.is_set():
+            raise SnapshotError(
+                ref.label,
+                "the snapshot was lost with the worker that kept it open, and another one would "
+                "show another state of the data; compute again",
+            )
+        opened.set()
+    resolved, redact = options.resolve()
+    source = ref.create()
+    keeper = call_source(
+        ref.label, "open_snapshot", redact, lambda: source.open_snapshot(resolved.copy())
+    )
+    return OpenedSnapshot(ref.label, str(keeper.name), keeper)
+
+
+def collect_soon() -> None:
+    """Free what a failed task's traceback holds in a cycle: its arguments, the snapshot as well."""
+    timer = threading.Timer(1.0, gc.collect)
+    timer.daemon = True
+    timer.start()
