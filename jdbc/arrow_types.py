@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from .errors import ColumnTypeError, ColumnValueError, OptionError
 
 __all__ = [
+    "MYSQL",
     "POSTGRESQL",
     "SQLITE",
     "TypeRow",
@@ -120,10 +121,37 @@ SQLITE = (
     ),
 )  # fmt: skip
 
+_ZERO = "a zero date is an error, or NULL with zeroDateTimeBehavior=convertToNull"
+MYSQL = (
+    TypeRow(("tinyint",), pa.int8(), "tinyint(1), which is what BOOLEAN makes, too"),
+    TypeRow(("smallint",), pa.int16()),
+    TypeRow(("mediumint", "int"), pa.int32()),
+    TypeRow(("bigint",), pa.int64()),
+    TypeRow(("tinyint unsigned",), pa.uint8()),
+    TypeRow(("smallint unsigned",), pa.uint16()),
+    TypeRow(("mediumint unsigned", "int unsigned"), pa.uint32()),
+    TypeRow(("bigint unsigned",), pa.uint64()),
+    TypeRow(("float",), pa.float32()),
+    TypeRow(("double",), pa.float64()),
+    TypeRow(("decimal(p,s)",), "decimal128(p, s)", "p to 38"),
+    TypeRow(("decimal(p,s)",), "decimal256(p, s)", "p from 39 to 65"),
+    TypeRow(("bit",), pa.binary(), "as the database sends it; customSchema makes a number of it"),
+    TypeRow(("char", "varchar", "text", "enum", "set", "json"), pa.string()),
+    TypeRow(("uuid", "inet4", "inet6"), pa.string(), "which the server calls char"),
+    TypeRow(("binary", "varbinary", "blob"), pa.binary(), "so is NULL without a type"),
+    TypeRow(("geometry",), pa.binary(), "as the database holds it: SRID, then WKB"),
+    TypeRow(("date",), pa.date32(), f"a year 0 is an error; {_ZERO}"),
+    TypeRow(("time",), pa.time64("us"), "less than 00:00 and 24:00 or more is an error"),
+    TypeRow(("datetime",), pa.timestamp("us"), _ZERO),
+    TypeRow(("timestamp",), pa.timestamp("us", "UTC"), _ZERO),
+    TypeRow(("year",), pa.int16()),
+    TypeRow(("every other",), "an error", "cast it in a query"),
+)
+
 
 def type_reference() -> Mapping[str, Sequence[TypeRow]]:
     """Return the tables of types, by dialect, as the documentation prints them."""
-    return {"postgresql": POSTGRESQL, "sqlite": SQLITE}
+    return {"postgresql": POSTGRESQL, "sqlite": SQLITE, "mysql": MYSQL}
 
 
 def decimal_type(precision: int, scale: int) -> pa.DataType | None:

@@ -361,6 +361,8 @@ def _parse_url(text: str, extra: Iterable[tuple[str, str]]) -> JDBCUrl:
             raise _unknown_property(name, known, url)
     if url.socket_timeout_s is not None:
         _warn("socketTimeout", "queryTimeout is what ends a slow query")
+    if url.timezone is not None:
+        _warn("serverTimezone", "a TIMESTAMP is read as the instant that it is, in UTC")
     return replace(url, props={k: v for k, v in url.props.items() if k.lower() not in ignored})
 
 

@@ -110,12 +110,13 @@ def predicate_condition(dialect: Dialect, column: Column, wanted: Condition) -> 
 
     A comparison with NULL is never true, as in SQL; ``not in`` keeps NULLs, as pandas' ``~isin``.
     """
-    quoted = dialect.quote(column.name)
     match wanted.op:
         case "is null":
-            return f"{quoted} IS NULL"
+            return _null_test(dialect, column)
+        case "not null" if dialect.is_null is None:
+            return f"{dialect.quote(column.name)} IS NOT NULL"
         case "not null":
-            return f"{quoted} IS NOT NULL"
+            return f"NOT {_null_test(dialect, column)}"
         case "any_of":
             pieces = [predicate_condition(dialect, column, piece) for piece in wanted.value]
             known = [piece for piece in pieces if piece is not None]
@@ -135,7 +136,13 @@ def _membership(dialect: Dialect, column: Column, op: str, values: list[Any]) ->
     condition = dialect.condition(column, op, values)
     if condition is None or op == "in":
         return _parenthesised(condition)
-    return f"({condition} OR {dialect.quote(column.name)} IS NULL)"
+    return f"({condition} OR {_null_test(dialect, column)})"
+
+
+def _null_test(dialect: Dialect, column: Column) -> str:
+    if dialect.is_null is None:
+        return f"{dialect.quote(column.name)} IS NULL"
+    return f"({dialect.is_null(column)})"
 
 
 def _parenthesised(condition: str | None) -> str | None:

@@ -149,11 +149,29 @@ _POSTGRESQL = DriverProperties(
         sendBufferSize sslResponseTimeout stringtype tcpNoDelay unknownLength"""
     ),
 )
+_MYSQL = DriverProperties(
+    # Those up to serverTimezone are fields of `JDBCUrl`, not left in its ``props``.
+    passed=_names(
+        """sslMode useSSL verifyServerCertificate sslrootcert serverSslCert sslcert sslkey
+        localSocket socketTimeout connectionTimeZone serverTimezone zeroDateTimeBehavior
+        tinyInt1isBit yearIsDateType"""
+    ),
+    ignored=_names(
+        """allowPublicKeyRetrieval autoReconnect cachePrepStmts cacheServerConfiguration
+        characterEncoding defaultFetchSize elideSetAutoCommits
+        forceConnectionTimeZoneToSession maintainTimeStats maxReconnects noDatetimeStringSync
+        permitMysqlScheme prepStmtCacheSize prepStmtCacheSqlLimit preserveInstants
+        rewriteBatchedStatements tcpKeepAlive tcpNoDelay useBatchMultiSend useCompression
+        useCursorFetch useLegacyDatetimeCode useLocalSessionState useServerPrepStmts useUnicode"""
+    ),
+)
 PROPERTIES: Mapping[str, DriverProperties] = MappingProxyType(
     {
         "postgresql": _POSTGRESQL,
         "redshift": _POSTGRESQL,
         "cockroachdb": _POSTGRESQL,
+        "mysql": _MYSQL,
+        "mariadb": _MYSQL,
         "sqlite": DriverProperties(
             passed=frozenset({"busy_timeout", "cache_size", "mmap_size"}),
             ignored=_names(
@@ -173,6 +191,7 @@ _KNOWN_NAMES = {
 }
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _LIBPQ_DIALECTS = ("postgresql", "redshift", "cockroachdb")
+_MYSQL_DIALECTS = ("mysql", "mariadb")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,26 +332,41 @@ class JDBCUrl:
         """
         if self.dialect == "sqlite" and self.path:
             return f"sqlite://{quote(self.path)}"
+        if self.dialect in _MYSQL_DIALECTS:
+            return self._connectorx_mysql()
         if self.dialect not in _LIBPQ_DIALECTS:
             raise EngineUrlError(
                 "engine_dialect", f"connectorx cannot connect to {self.dialect} in this version"
             )
         keywords = self.libpq()
         self._check_connectorx(keywords)
-        host, port = self.hosts[0]
-        secret = "" if self.password is None else f":{quote(self.password, safe='')}"
-        login = f"{quote(self.user or '', safe='')}{secret}"
-        server = f"[{host}]:{port}" if ":" in host else f"{quote(host, safe='')}:{port}"
-        database = quote(self.database or "", safe="")
         query = "&".join(
             f"{name}={quote(text, safe='')}"
             for name, text in keywords.items()
             if name not in ("host", "port", "dbname", "user", "password")
         )
-        return (
-            f"postgresql://{login}{'@' if login else ''}{server}/{database}"
-            f"{'?' if query else ''}{query}"
-        )
+        return f"postgresql://{self._server_and_database()}{'?' if query else ''}{query}"
+
+    def _server_and_database(self) -> str:
+        host, port = self.hosts[0]
+        secret = "" if self.password is None else f":{quote(self.password, safe='')}"
+        login = f"{quote(self.user or '', safe='')}{secret}"
+        server = f"[{host}]:{port}" if ":" in host else f"{quote(host, safe='')}:{port}"
+        database = quote(self.database or "", safe="")
+        return f"{login}{'@' if login else ''}{server}/{database}"
+
+    def _connectorx_mysql(self) -> str:
+        # Its MySQL driver is built without TLS.
+        if self.ssl is not None and self.ssl.mode != "disable":
+            raise EngineUrlError(
+                "engine_sslmode", "connectorx cannot encrypt a connection to MySQL or MariaDB"
+            )
+        self._check_one_server()
+        # It would look on this machine for the socket that the server names, and where a port leads
+        # to another machine, the socket may be another server's.
+        wait = math.ceil((self.connect_timeout_s or 10) * 1000)
+        query = f"prefer_socket=false&tcp_connect_timeout_ms={wait}"
+        return f"mysql://{self._server_and_database()}?{query}"
 
     def _check_connectorx(self, keywords: Mapping[str, str]) -> None:
         # It checks the authority but never the host's name, knows no 'allow', and turns 'require'
@@ -344,13 +378,16 @@ class JDBCUrl:
         for name in ("sslrootcert", "sslcert", "sslkey"):
             if name in keywords:
                 raise EngineUrlError("engine_sslmode", f"connectorx cannot do {name!r} safely")
+        self._check_one_server()
+        for name in keywords:
+            if name in _LIBPQ_KEYWORDS - _CONNECTORX_KEYWORDS:
+                raise EngineUrlError("engine_property", f"connectorx cannot do {name!r}")
+
+    def _check_one_server(self) -> None:
         if self.socket:
             raise EngineUrlError("engine_socket", "connectorx cannot use a unix socket")
         if len(self.hosts) > 1:
             raise EngineUrlError("engine_hosts", "connectorx cannot choose between several hosts")
-        for name in keywords:
-            if name in _LIBPQ_KEYWORDS - _CONNECTORX_KEYWORDS:
-                raise EngineUrlError("engine_property", f"connectorx cannot do {name!r}")
 
 
 def _libpq_property(name: str, text: str) -> tuple[str, str]:
@@ -669,10 +706,15 @@ def _mysql(rest: str, props: _Properties) -> dict[str, Any]:
     use, verify = props.take_flag("useSSL"), props.take_flag("verifyServerCertificate")
     if mode is None and use is not None:
         mode = ("verify-ca" if verify else "require") if use else "disable"
+    if (pinned := props.take("serverSslCert")) is not None:
+        props.add("sslrootcert", pinned)
+    ssl = _ssl(mode, props)
+    if ssl is not None and mode is None:
+        ssl = replace(ssl, mode="verify-full")  # who names an authority wants it to be asked
     return parts | {
         "database": _decode(path, plus=True) or None,
         "ha": ha,
-        "ssl": _ssl(mode),
+        "ssl": ssl,
         "socket": props.take("localSocket"),
         "connect_timeout_s": props.take_seconds("connectTimeout", per_second=1000),
         "socket_timeout_s": props.take_seconds("socketTimeout", per_second=1000),

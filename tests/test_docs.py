@@ -296,7 +296,7 @@ def jdbc_options() -> str:
 
 def driver_properties() -> str:
     rows = []
-    for dialect in SUPPORTED:
+    for dialect in DIALECTS:
         for heading, names in (
             ("honoured", PROPERTIES[dialect].passed),
             ("ignored", PROPERTIES[dialect].ignored),
@@ -320,7 +320,7 @@ def as_code(name: str) -> str:
     return name if in_words else f"`{name}`"
 
 
-DIALECTS = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
+DIALECTS = {"postgresql": "PostgreSQL", "sqlite": "SQLite", "mysql": "MySQL and MariaDB"}
 
 
 GENERATED: dict[str, tuple[str, Callable[[], str]]] = {
@@ -457,8 +457,8 @@ def typed(name: str, kind: pa.DataType, value: Any) -> tuple[pa.Field, Any]:
 
 DAY = datetime.date(2025, 1, 31)
 NOON = datetime.datetime(2025, 1, 31, 12)
-# By the words of docs/explanation/push-down.md: columns of PostgreSQL, and of SQLite.
-COLUMNS: dict[str, tuple[list[tuple[pa.Field, Any]], list[tuple[pa.Field, Any]]]] = {
+# By the words of docs/explanation/push-down.md: columns of PostgreSQL, of SQLite, and of MySQL.
+COLUMNS: dict[str, tuple[list[tuple[pa.Field, Any]], ...]] = {
     "whole numbers, floats, `numeric`": (
         [
             typed("int8", pa.int64(), 1),
@@ -470,28 +470,49 @@ COLUMNS: dict[str, tuple[list[tuple[pa.Field, Any]], list[tuple[pa.Field, Any]]]
             typed("REAL", pa.float64(), 1.5),
             typed("NUMERIC", pa.float64(), 1.5),
         ],
-    ),
-    "text": ([typed("text", pa.string(), "a")], [typed("TEXT", pa.string(), "a")]),
-    "boolean": ([typed("bool", pa.bool_(), True)], [typed("BOOLEAN", pa.bool_(), True)]),
-    "date": ([typed("date", pa.date32(), DAY)], [typed("DATE", pa.date32(), DAY)]),
-    "time, timestamp": (
         [
-            typed("time", pa.time64("us"), NOON.time()),
+            typed("bigint unsigned", pa.uint64(), 1),
+            typed("year", pa.int16(), 2025),
+            typed("float", pa.float32(), 1.5),
+            typed("decimal(9,2)", pa.decimal128(9, 2), Decimal("1.50")),
+        ],
+    ),
+    "text": (
+        [typed("text", pa.string(), "a")],
+        [typed("TEXT", pa.string(), "a")],
+        [typed("varchar(9)", pa.string(), "a")],
+    ),
+    "boolean": ([typed("bool", pa.bool_(), True)], [typed("BOOLEAN", pa.bool_(), True)], []),
+    "date": (
+        [typed("date", pa.date32(), DAY)],
+        [typed("DATE", pa.date32(), DAY)],
+        [typed("date", pa.date32(), DAY)],
+    ),
+    "time": (
+        [typed("time", pa.time64("us"), NOON.time())],
+        [typed("TIME", pa.time64("us"), NOON.time())],
+        [typed("time", pa.time64("us"), NOON.time())],
+    ),
+    "timestamp": (
+        [
             typed("timestamp", pa.timestamp("us"), NOON),
             typed("timestamptz", pa.timestamp("us", "UTC"), NOON.replace(tzinfo=datetime.UTC)),
         ],
+        [typed("TIMESTAMP", pa.timestamp("us"), NOON)],
         [
-            typed("TIME", pa.time64("us"), NOON.time()),
-            typed("TIMESTAMP", pa.timestamp("us"), NOON),
+            typed("datetime", pa.timestamp("us"), NOON),
+            typed("timestamp", pa.timestamp("us", "UTC"), NOON.replace(tzinfo=datetime.UTC)),
         ],
     ),
-    "`bytea`": (
+    "bytes": (
         [typed("bytea", pa.binary(), b"a")],
         [typed("BLOB holding blob", pa.binary(), b"")],
+        [typed("blob", pa.binary(), b"a")],
     ),
     "other types, and columns that `customSchema` changed": (
         [typed("uuid", pa.string(), "a"), typed("int8", pa.decimal128(20, 0), Decimal(1))],
         [typed("INTEGER", pa.decimal128(20, 0), Decimal(1))],
+        [typed("enum", pa.string(), "a"), typed("int", pa.decimal128(20, 0), Decimal(1))],
     ),
 }
 ASKED = {

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SUPPORTED", "Column", "ColumnRead", "Dialect", "dialect_for"]
 
-SUPPORTED = ("postgresql", "sqlite")
+SUPPORTED = ("postgresql", "sqlite", "mysql", "mariadb")
 """Dialects that this version reads; the URLs of more are understood."""
+_SAME = {"mariadb": "mysql"}
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,9 @@ class Dialect:
         For a database whose drivers guess a column's type from its first rows: from the reads of a
         query to a SELECT of one row with a value of each ``raw_type``. connectorx and adbc run
         ``{first_row} UNION ALL SELECT * FROM ({sql})`` and drop the first row of the result.
+    is_null
+        For a database where ``IS NULL`` is not quite Arrow's NULL: SQL for a column that is true
+        where Arrow has a NULL, else false.
     """
 
     name: str
@@ -141,6 +145,7 @@ class Dialect:
     dbapi_rows: Callable[[JDBCOptions, str], AbstractContextManager[Iterator[Sequence[Any]]]]
     error: Callable[[BaseException, JDBCOptions], JDBCError]
     first_row: Callable[[Sequence[ColumnRead]], str] | None = None
+    is_null: Callable[[Column], str] | None = None
 
 
 def dialect_for(name: str) -> Dialect:
@@ -157,6 +162,6 @@ def dialect_for(name: str) -> Dialect:
             f"is of {name!r}, which this version does not read",
             f"databases that it reads: {', '.join(SUPPORTED)}",
         )
-    module = import_module(f".{name}", __name__)
+    module = import_module(f".{_SAME.get(name, name)}", __name__)
     dialect: Dialect = module.DIALECT
     return dialect

@@ -492,7 +492,7 @@ def test_a_lost_session_is_transient(shop: dict[str, str], db: psycopg.Connectio
         assert caught.value.transient, (engine, str(caught.value))
 
 
-@pytest.mark.parametrize("url", ["jdbc:mysql://h/d", "jdbc:oracle:thin:@//h:1521/s"])
+@pytest.mark.parametrize("url", ["jdbc:clickhouse://h/d", "jdbc:oracle:thin:@//h:1521/s"])
 def test_a_database_that_we_cannot_read_yet_is_an_error(url: str) -> None:
     with pytest.raises(OptionError, match="postgresql, sqlite"):
         JDBCArrowDataSource().infer_schema({"url": url, "dbtable": "t"})
