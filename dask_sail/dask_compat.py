@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import dask
@@ -17,6 +19,7 @@ from dask.dataframe.dask_expr._expr import (
     NE,
     And,
     Between,
+    Blockwise,
     Elemwise,
     Expr,
     Filter,
@@ -31,6 +34,7 @@ from dask.dataframe.dask_expr._expr import (
     Or,
     PartitionsFiltered,
     Projection,
+    Tail,
     determine_column_projection,
 )
 from dask.dataframe.dask_expr._reductions import Len
@@ -45,6 +49,7 @@ __all__ = [
     "NE",
     "And",
     "Between",
+    "Blockwise",
     "BlockwiseIO",
     "DataNode",
     "Elemwise",
@@ -62,10 +67,13 @@ __all__ = [
     "Or",
     "PartitionsFiltered",
     "Projection",
+    "SortInternals",
+    "Tail",
     "Task",
     "TaskRef",
     "cancellation_of_this_task",
     "determine_column_projection",
+    "find_sort_internals",
     "new_collection",
     "run_in_task",
 ]
@@ -94,3 +102,55 @@ def cancellation_of_this_task() -> Callable[[], bool] | None:
         return task is None or task.state in ("cancelled", "resumed")
 
     return is_cancelled
+
+
+@dataclass(frozen=True)
+class SortInternals:
+    """Where Dask decides which partition a sort puts a row into.
+
+    Attributes
+    ----------
+    module
+        Holds ``_calculate_divisions`` and ``_get_divisions``, which calls the former and caches.
+    SetPartition, SortValues, LocUnknown
+        The expressions of a ``set_index``, a ``sort_values``, and a ``loc`` by unknown divisions.
+    SetPartitionsPre
+        The expression that numbers the partition of each row, made by the first two as they lower.
+    """
+
+    module: Any
+    SetPartition: Any
+    SortValues: Any
+    LocUnknown: Any
+    SetPartitionsPre: Any
+
+
+def find_sort_internals() -> SortInternals | None:
+    """Return the sorts of Dask if they are as `dask_sail.sorting` knows them, else None."""
+    try:
+        from dask.dataframe.dask_expr import _indexing, _shuffle
+
+        found = SortInternals(
+            module=_shuffle,
+            SetPartition=_shuffle.SetPartition,
+            SortValues=_shuffle.SortValues,
+            LocUnknown=_indexing.LocUnknown,
+            SetPartitionsPre=_shuffle._SetPartitionsPreSetIndex,
+        )
+        finds = ["frame", "other", "npartitions", "ascending", "partition_size", "upsample"]
+        has_parameters = {
+            _shuffle._calculate_divisions: finds,
+            _shuffle._get_divisions: finds,
+            found.LocUnknown.operation: ["df", "iindexer", "cindexer"],
+            found.SetPartition._lower: ["self"],
+            found.SortValues._lower: ["self"],
+            found.SortValues._simplify_up: ["self", "parent", "dependents"],
+        }
+    except (ImportError, AttributeError):
+        return None
+    is_known = all(
+        list(inspect.signature(function).parameters) == names
+        for function, names in has_parameters.items()
+    )
+    steps = ["frame", "new_divisions", "ascending", "na_position"]
+    return found if is_known and found.SetPartitionsPre._parameters == steps else None

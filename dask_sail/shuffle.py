@@ -28,6 +28,7 @@ from dask.dataframe.dispatch import (
 from dask.dataframe.extensions import make_scalar
 from distributed import Client, Worker, WorkerPlugin, get_worker
 
+from . import sorting
 from .errors import ClusterError
 
 __all__ = ["ShufflePlugin", "ensure_on_cluster", "register"]
@@ -54,6 +55,7 @@ def register() -> None:
     from_pyarrow_table_dispatch.register(pd.DataFrame, _from_table)
     # Without these, Dask raises on the sum, minimum or maximum of such a column.
     make_scalar.register((Decimal, datetime.date, datetime.time), _same_scalar)
+    sorting.register()
 
 
 def _same_scalar(scalar: _T) -> _T:

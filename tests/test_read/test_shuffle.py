@@ -9,8 +9,10 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -25,7 +27,7 @@ from distributed import Client, LocalCluster, get_client, wait
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dask_sail import shuffle
+from dask_sail import shuffle, sorting
 from dask_sail.errors import ClusterError
 
 # Workers cannot import this module.
@@ -448,55 +450,379 @@ def test_reductions_by_key_are_those_of_pandas(scheduler: str, name: str) -> Non
     assert ours["key"].nunique().compute() == whole["key"].nunique()
 
 
-# Dask compares the cuts with the column by numpy, and pandas refuses that for these.
-NO_DIVISIONS = {"timestamp", "timestamp_tz", "duration"}
+# --- sorts and indexes ---
+
+
+def assert_in_order(ours: pd.DataFrame, expected: pd.DataFrame, index: bool = False) -> None:
+    """Check the rows, whatever the order of equal keys, and the order of the keys."""
+    assert_same(ours, expected, index)
+    if index:
+        ours, expected = ours.reset_index(), expected.reset_index()
+    keys, in_order = ours["key"], expected["key"]
+    pd.testing.assert_series_equal(keys, in_order, check_index=False)
+
+
+def assert_within(pieces: Sequence[pd.DataFrame], divisions: Sequence[Any]) -> None:
+    """Check that known divisions are those of the pieces, the last of which includes its end."""
+    if divisions[0] is None:
+        return
+    for piece, low, high in zip(pieces, divisions[:-1], divisions[1:], strict=True):
+        assert all(low <= value <= high for value in piece.index)
+        assert piece is pieces[-1] or high not in list(piece.index)
+    assert pieces[0].index[0] == divisions[0]
+    assert pieces[-1].index[-1] == divisions[-1]
 
 
 @pytest.mark.parametrize(("scheduler", "name"), WHERE, indirect=["scheduler"])
-def test_sort_and_index_are_those_of_pandas(scheduler: str, name: str) -> None:
-    frames = key_frames(name, 9, "x")
+@pytest.mark.parametrize("null_in", [1, 9])
+def test_sort_and_index_are_those_of_pandas(scheduler: str, name: str, null_in: int) -> None:
+    frames = key_frames(name, null_in, "x")
     whole, ours = pd.concat(frames), collect(frames)
     assert_same(gather(ours.repartition(npartitions=2).shuffle("key", npartitions=3)), whole)
-    if name in NO_DIVISIONS:
-        return
     indexed = ours.set_index("key")
-    assert indexed.known_divisions
-    computed = gather(indexed)
-    assert_same(computed, whole.set_index("key"), index=True)
-    assert computed.index.is_monotonic_increasing
+    if scheduler == "p2p":
+        assert any("p2p" in str(key) for key in indexed.optimize().dask)
+    assert indexed.npartitions > 1
+    assert indexed.known_divisions == (null_in == 9)
+    pieces = dask.compute(*indexed.to_delayed())
+    assert_in_order(pd.concat(pieces), whole.set_index("key").sort_index(), index=True)
+    assert_within(pieces, indexed.divisions)
     # Sorted by the unique number last, so that there is one order.
-    in_order = gather(ours.sort_values(["key", "x"])).reset_index(drop=True)
-    expected = whole.sort_values(["key", "x"], ignore_index=True)
-    pd.testing.assert_frame_equal(in_order, expected)
+    by, how = ["key", "x"], {"ascending": [False, True], "na_position": "first"}
+    for options in ({}, how):
+        in_order = gather(ours.sort_values(by, **options)).reset_index(drop=True)
+        expected = whole.sort_values(by, ignore_index=True, **options)
+        pd.testing.assert_frame_equal(in_order, expected)
 
 
-@pytest.mark.parametrize("name", sorted(NO_DIVISIONS))
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="notyet: Dask, set_partitions_pre")
-def test_index_of_moments(name: str) -> None:
-    frames = key_frames(name, 9, "x")
+@pytest.mark.parametrize("na_position", ["first", "last"])
+@pytest.mark.parametrize("ascending", [True, False])
+@pytest.mark.parametrize("name", [*SOME_KEYS, "timestamp_tz", "duration", "binary"])
+@pytest.mark.parametrize("scheduler", ["synchronous"], indirect=True)
+def test_sort_puts_nulls_where_they_are_wanted(
+    scheduler: str, name: str, ascending: bool, na_position: str
+) -> None:
+    frames = key_frames(name, 1, "x")
+    whole, ours = pd.concat(frames), collect(frames)
+    how: dict[str, Any] = {"ascending": ascending, "na_position": na_position}
+    assert_in_order(
+        gather(ours.sort_values("key", **how)), whole.sort_values("key", kind="stable", **how)
+    )
+    in_order = ours.sort_values(["key", "x"], **how)
+    pieces = dask.compute(*in_order.to_delayed())
+    assert all(len(piece) for piece in pieces)
+    assert [piece["key"].isna().all() for piece in pieces].count(True) == 1
+    expected = whole.sort_values(["key", "x"], ignore_index=True, **how)
+    pd.testing.assert_frame_equal(pd.concat(pieces, ignore_index=True), expected)
+    for count in (1, 7, 99):  # a shortcut of their own
+        first, last = in_order.head(count), in_order.tail(count)
+        pd.testing.assert_frame_equal(first.reset_index(drop=True), expected.head(count))
+        pd.testing.assert_frame_equal(
+            last.reset_index(drop=True), expected.tail(count).reset_index(drop=True)
+        )
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data(), family=st.sampled_from(sorted({*VALUES} - {"floats"})))
+def test_any_rows_in_any_partitions_are_sorted(data: st.DataObject, family: str) -> None:
+    """Empty partitions, partitions and columns of NULLs alone, repeats, extremes."""
+    sortable = [kind for kind in SAME_VALUES[family] if not is_unsortable(kind)]
+    kind = data.draw(st.sampled_from(sortable))
+    value = VALUES[family] | st.none() if data.draw(st.booleans()) else VALUES[family]
+    few = data.draw(st.lists(value, min_size=1, max_size=3))
+    parts = data.draw(
+        st.lists(st.lists(value | st.sampled_from(few), max_size=8), min_size=2, max_size=5)
+    )
+    numbers = iter(range(100))
+    frames = [
+        arrow_frame(
+            {"key": pa.array(part, kind), "x": pa.array([next(numbers) for _ in part])}
+        ).astype({"x": "int64[pyarrow]"})
+        for part in parts
+    ]
+    whole, ours = pd.concat(frames), collect(frames)
+    ascending, na_position = data.draw(st.booleans()), data.draw(st.sampled_from(["first", "last"]))
+    how: dict[str, Any] = {"ascending": ascending, "na_position": na_position}
+    npartitions = data.draw(st.none() | st.integers(1, 7))
+    with dask.config.set({"scheduler": "synchronous", "dataframe.shuffle.method": "tasks"}):
+        in_order = gather(ours.sort_values(["key", "x"], npartitions=npartitions, **how))
+        indexed = ours.set_index("key", npartitions=npartitions)
+        pieces = dask.compute(*indexed.to_delayed())
+        divisions = indexed.optimize().divisions
+    expected = whole.sort_values(["key", "x"], ignore_index=True, **how)
+    pd.testing.assert_frame_equal(in_order.reset_index(drop=True), expected)
+    assert_in_order(pd.concat(pieces), whole.set_index("key").sort_index(), index=True)
+    assert_within(pieces, divisions)
+
+
+def is_unsortable(kind: pa.DataType) -> bool:
+    """What pandas cannot sort either."""
+    views = pa.types.is_string_view(kind) or pa.types.is_binary_view(kind)
+    return bool(views or pa.types.is_dictionary(kind))
+
+
+@pytest.mark.parametrize("ascending", [True, False, [True, False], [False, True]])
+@pytest.mark.parametrize("na_position", ["first", "last"])
+def test_nan_sorts_as_in_pandas(ascending: Any, na_position: str) -> None:
+    """By one column pandas puts NaN beside the NULLs, by several above all values."""
+    nan = float("nan")
+    frames = [
+        arrow_frame({"key": pa.array(values, pa.float64()), "x": pa.array(numbers)})
+        for values, numbers in (([2.0, nan, 0.5], [0, 1, 2]), ([None, 1.0, nan, 9.0], [3, 4, 5, 6]))
+    ]
+    whole, ours = pd.concat(frames), collect(frames)
+    how: dict[str, Any] = {"ascending": ascending, "na_position": na_position}
     with dask.config.set(scheduler="synchronous"):
-        ours = gather(collect(frames).set_index("key"))
-    assert_same(ours, pd.concat(frames).set_index("key"), index=True)
+        in_order = gather(ours.sort_values(["key", "x"], npartitions=4, **how))
+        expected = whole.sort_values(["key", "x"], **how)
+        assert list(in_order["x"]) == list(expected["x"])
+        if isinstance(ascending, bool):
+            alone = gather(ours.sort_values("key", npartitions=4, **how))
+            # Two NaN are in any order.
+            expected = whole.sort_values("key", kind="stable", **how)
+            assert list(alone["x"].replace(5, 1)) == list(expected["x"].replace(5, 1))
+        indexed = ours.set_index("key")
+        assert not indexed.known_divisions
+        assert sorted(gather(indexed)["x"]) == list(range(7))
+        assert sorted(indexed.partitions[-1].compute()["x"]) == [1, 3, 5]
+        assert list(gather(indexed.loc[0.7:3.0])["x"]) == [4, 0]
 
 
-NO_NULLS = pytest.mark.xfail(
-    strict=True, raises=NotImplementedError, reason="notyet: Dask, _calculate_divisions"
-)
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "Europe/Paris"])
+@pytest.mark.parametrize("scheduler", ["synchronous"], indirect=True)
+def test_ranges_of_moments(scheduler: str, unit: str, zone: str | None) -> None:
+    # Around the hour that Paris has twice; in nanoseconds, values that only these tell apart.
+    start = pd.Timestamp("2023-10-29T00:00:00", tz="UTC").value
+    step = 7 if unit == "ns" else 600 * 10**9
+    kind = pa.timestamp(unit, zone)
+    numbers = [(n * 17) % 40 for n in range(40)]
+    exact = [pa.scalar(start + n * step, pa.timestamp("ns")).cast(kind) for n in numbers]
+    whole = arrow_frame({"key": pa.array(exact, kind), "x": pa.array(numbers)})
+    ours = collect([whole[:15], whole[15:20], whole[20:]])
+    indexed = ours.set_index("key")
+    assert indexed.npartitions == 3
+    assert indexed.divisions[0] == whole["key"].min()
+    assert indexed.divisions[-1] == whole["key"].max()
+    assert indexed.index.dtype == whole["key"].dtype
+    pieces = dask.compute(*indexed.to_delayed())
+    assert [n for piece in pieces for n in piece["x"]] == list(range(40))
+    by_number = dict(zip(whole["x"], whole["key"], strict=True))
+    for low, high in ((0, 39), (3, 17), (12, 12), (25, 39)):
+        found = indexed.loc[by_number[low] : by_number[high]]
+        assert list(gather(found)["x"]) == list(range(low, high + 1))
+    assert list(gather(indexed.loc[by_number[30] :])["x"]) == list(range(30, 40))
+    assert list(gather(indexed.loc[by_number[30]])["x"]) == [30]
+    if unit != "ns":
+        between = by_number[10] + pd.Timedelta(seconds=1), by_number[30] - pd.Timedelta(seconds=1)
+        assert list(gather(indexed.loc[slice(*between)])["x"]) == list(range(11, 30))
+
+
+@pytest.mark.parametrize("name", sorted({*KEYS} - {"bool"}))  # pandas: no slices of booleans
+@pytest.mark.parametrize("scheduler", ["synchronous"], indirect=True)
+def test_an_index_with_nulls_loses_no_row(scheduler: str, name: str) -> None:
+    """Dask drops NULLs as it aligns known divisions, so there must be none."""
+    left, right = key_frames(name, 1, "x"), key_frames(name, 2, "y", first=2)
+    ours, theirs = collect(left).set_index("key"), collect(right).set_index("key")
+    here, there = (pd.concat(frames).set_index("key").sort_index() for frames in (left, right))
+    assert not ours.known_divisions
+    pieces = dask.compute(*ours.to_delayed())
+    assert [piece.index.isna().any() for piece in pieces] == [False] * (len(pieces) - 1) + [True]
+    assert pieces[-1].index.isna().all()
+    assert_same(gather(ours.join(theirs, how="outer")), here.join(there, how="outer"), index=True)
+    labels = list(here.index.dropna().unique())
+    for low, high in ((0, 2), (1, len(labels) - 1), (0, -1)):
+        for rows in (slice(labels[low], labels[high]), slice(labels[low], None)):
+            assert_in_order_of_index(ours.loc[rows], here.loc[rows])
+        assert_in_order_of_index(ours.loc[: labels[high]], here.loc[: labels[high]])
+        assert sorted(gather(ours.loc[labels[low] : labels[high], "x"])) == sorted(
+            here.loc[labels[low] : labels[high], "x"]
+        )
+    assert_in_order_of_index(ours.loc[labels[1]], here.loc[labels[1] : labels[1]])
+
+
+def assert_in_order_of_index(ours: dd.DataFrame, expected: pd.DataFrame) -> None:
+    assert_in_order(gather(ours), expected, index=True)
+
+
+@pytest.mark.parametrize("scheduler", ["synchronous"], indirect=True)
+def test_a_range_of_one_partition_with_nulls_and_of_unsorted_ones(scheduler: str) -> None:
+    whole = arrow_frame({"key": pa.array([5, None, 1, 9]), "x": pa.array(range(4))})
+    one = dd.from_pandas(whole, npartitions=1).set_index("key")
+    assert list(gather(one.loc[2:6])["x"]) == [0]
+    assert list(gather(one.loc[2:])["x"]) == [0, 3, 1]
+    unsorted = collect([whole]).set_index("key", sort=False)
+    assert list(gather(unsorted.loc[5:9])["x"]) == list(whole.set_index("key").loc[5:9]["x"])
+    with pytest.raises(KeyError):  # as pandas says of labels that are not there
+        gather(unsorted.loc[2:6])
+
+
+@pytest.mark.parametrize("scheduler", ["synchronous"], indirect=True)
+def test_sorted_partitions_stay_where_they_are(scheduler: str) -> None:
+    values = ["a", "b", "c", "d", "e", "f"]
+    whole = arrow_frame({"key": pa.array(values), "x": pa.array(range(6))})
+    parts = [whole[:2], whole[2:3], whole[3:]]
+    indexed = collect(parts).set_index("key")
+    assert indexed.divisions == ("a", "c", "d", "f")
+    assert not any("shuffle" in str(key) or "split" in str(key) for key in indexed.optimize().dask)
+    backwards = collect(parts[::-1]).sort_values("key", ascending=False)
+    assert not any("split" in str(key) for key in backwards.optimize().dask)
+    assert list(gather(backwards)["x"]) == [5, 4, 3, 2, 1, 0]
+    # A NULL in one of them must go to the end, past those that follow.
+    parts[0] = arrow_frame({"key": pa.array(["b", None, "a"]), "x": pa.array([1, 9, 0])})
+    in_order = collect(parts).sort_values("key")
+    assert list(gather(in_order)["x"]) == [0, 1, 2, 3, 4, 5, 9]
+
+
+@pytest.mark.parametrize("scheduler", ["synchronous"], indirect=True)
+def test_partitions_get_equal_shares(scheduler: str) -> None:
+    random = np.random.default_rng(7)
+    values = [Decimal(int(n)) / 100 for n in random.integers(0, 10**9, 4000)]
+    # Every fourth row the same.
+    values = [Decimal("4000000.00") if n % 4 == 0 else value for n, value in enumerate(values)]
+    whole = arrow_frame({"key": pa.array(values, pa.decimal128(20, 2)), "x": pa.array(range(4000))})
+    indexed = collect([whole[:100], whole[100:2000], whole[2000:]]).set_index("key", npartitions=20)
+    sizes = [len(piece) for piece in dask.compute(*indexed.to_delayed())]
+    assert sum(sizes) == 4000
+    jumbo = max(sizes)
+    assert 1000 <= jumbo <= 1000 + 400
+    assert all(size <= 2 * 4000 / 20 for size in sizes if size != jumbo)
+    assert len(sizes) >= 12
+
+
+@pytest.mark.parametrize("scheduler", ["synchronous"], indirect=True)
+def test_other_ways_to_give_the_index(scheduler: str) -> None:
+    frames = key_frames("timestamp", 1, "x")
+    whole, ours = pd.concat(frames), collect(frames)
+    expected = whole.set_index("key").sort_index()
+    kept = gather(ours.set_index("key", drop=False))
+    assert_in_order(kept[["x"]], expected, index=True)
+    assert list(kept["key"].dropna()) == list(kept.index.dropna())
+    assert_in_order(gather(ours.set_index(ours["key"]))[["x"]], expected, index=True)
+    later = gather(ours.set_index(ours["key"] + pd.Timedelta(days=1)))
+    assert_in_order(later[["x"]], expected.set_axis(later.index), index=True)
+    assert list(later.index.dropna()) == list(expected.index.dropna() + pd.Timedelta(days=1))
+    by_index = collect([frame.set_index("key", drop=False) for frame in frames])
+    assert_in_order(gather(ours.set_index(by_index.index))[["x"]], expected, index=True)
+    pieces = dask.compute(*ours.set_index("key", npartitions=2).to_delayed())
+    assert len(pieces) == 2
+
+
+@pytest.mark.parametrize("scheduler", ["synchronous"], indirect=True)
+def test_divisions_that_are_given(scheduler: str) -> None:
+    frames = key_frames("timestamp", 9, "x")
+    whole, ours = pd.concat(frames), collect(frames)
+    days = [pd.Timestamp(DAY) + pd.Timedelta(days=n) for n in range(5)]
+    given = (days[0], days[1] + pd.Timedelta(hours=1), days[4])
+    indexed = ours.set_index("key", divisions=list(given))
+    assert indexed.divisions == given
+    first, last = dask.compute(*indexed.to_delayed())
+    assert set(first.index) == set(days[:2])
+    assert set(last.index) == set(days[2:])
+    assert_same(pd.concat([first, last]), whole.set_index("key"), index=True)
+
+    with pytest.raises(ValueError, match=r"key 'key' holds Timestamp.* outside of the divisions"):
+        gather(ours.set_index("key", divisions=[days[1], days[4]]))
+    with pytest.raises(ValueError, match=r"key 'key' holds NULLs.* drop them with dropna"):
+        gather(collect(key_frames("timestamp", 1, "x")).set_index("key", divisions=list(given)))
+    for wrong in (["2024-02-28", "2024-05-01"], [day.tz_localize("UTC") for day in given], [1, 2]):
+        with pytest.raises(TypeError, match=r"'key' must be values of its type timestamp\[us\]"):
+            gather(ours.set_index("key", divisions=wrong))
+    numbers = collect(key_frames("int8", 9, "x"))
+    with pytest.raises(TypeError, match=r"int8\[pyarrow\], got \[-3, 0\.5, 1\]"):
+        gather(numbers.set_index("key", divisions=[-3, 0.5, 1]))
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        *("int8", "int64", "uint64", "double", "decimal128", "decimal256", "date32", "time64"),
-        *(pytest.param(name, marks=NO_NULLS) for name in ("bool", "string", "binary")),
-    ],
+    "kind",
+    [PAYLOADS["list"][0], PAYLOADS["struct"][0], pa.float16(), pa.dictionary("int8", "string")],
+    ids=str,
 )
+def test_keys_that_have_no_order_are_refused(kind: pa.DataType) -> None:
+    frame = pd.DataFrame({"key": arrow_series([None, None], kind), "x": [1, 2]})
+    ours = collect([frame, frame])
+    for sort in (ours.set_index, ours.sort_values):
+        with pytest.raises(TypeError, match=r"key 'key' has the Arrow type .* cannot be sorted"):
+            gather(sort("key"))
+
+
+@pytest.mark.parametrize("kind", [pa.null(), pa.timestamp("us")], ids=str)
+@pytest.mark.parametrize("scheduler", ["synchronous", "p2p"], indirect=True)
+def test_keys_that_are_all_null_or_absent(scheduler: str, kind: pa.DataType) -> None:
+    frames = [
+        arrow_frame({"key": pa.nulls(3, kind), "x": pa.array(range(first, first + 3))})
+        for first in (3, 0, 6)
+    ]
+    ours = collect(frames)
+    in_order = gather(ours.sort_values(["key", "x"]))
+    assert list(in_order["x"]) == list(range(9))
+    indexed = gather(ours.set_index("key"))
+    assert_same(indexed, pd.concat(frames).set_index("key"), index=True)
+    none = ours[ours["x"] > 9]
+    for empty in (gather(none.set_index("key")).reset_index(), gather(none.sort_values("key"))):
+        assert_same(empty, pd.concat(frames)[:0])
+
+
 @pytest.mark.parametrize("scheduler", ["synchronous"], indirect=True)
-def test_sort_with_nulls_is_that_of_pandas(scheduler: str, name: str) -> None:
-    frames = key_frames(name, 1, "x")
-    in_order = gather(collect(frames).sort_values(["key", "x"])).reset_index(drop=True)
-    expected = pd.concat(frames).sort_values(["key", "x"], ignore_index=True)
-    pd.testing.assert_frame_equal(in_order, expected)
+def test_partitions_that_differ_from_the_meta(scheduler: str) -> None:
+    parts: list[pd.DataFrame] = [
+        pd.DataFrame({"key": arrow_series([5, 900, None], pa.int64()), "x": [0, 1, 2]}),
+        pd.DataFrame({"key": arrow_series([7, -3], pa.int8()), "x": [3, 4]}),
+        pd.DataFrame({"key": pd.Series([6, 800], dtype="int64"), "x": [5, 6]}),
+    ]
+    ours = gather(collect(parts).sort_values("key"))
+    assert list(ours["x"]) == [4, 0, 5, 3, 6, 1, 2]
+
+
+def test_sorts_on_a_scheduler_that_nobody_prepared(
+    start_cluster: Callable[..., AbstractContextManager[str]], tmp_path: Path
+) -> None:
+    """A process of its own materialises the graph; all it needs is to find us."""
+    frames = key_frames("timestamp", 1, "x")
+    whole, ours = pd.concat(frames), collect(frames)
+    with start_cluster(tmp_path) as address, Client(address):
+        indexed, in_order = gather(ours.set_index("key")), gather(ours.sort_values(["key", "x"]))
+    assert_in_order(indexed, whole.set_index("key").sort_index(), index=True)
+    pd.testing.assert_frame_equal(
+        in_order.reset_index(drop=True), whole.sort_values(["key", "x"], ignore_index=True)
+    )
+
+
+def test_frames_without_arrow_sort_as_dask_does() -> None:
+    """Their graphs know nothing of us, and so run on clusters that lack us."""
+    frame = pd.DataFrame({"key": [3.0, np.nan, 1.0, 2.0], "x": range(4)})
+    ours = dd.from_pandas(frame, npartitions=3, sort=False)
+    sort, index = ours.sort_values("key", na_position="first"), ours.set_index("key")
+    unknown = ours.set_index("key", sort=False).loc[1.0:2.0]
+    for collection in (sort, index, unknown):
+        assert b"dask_sail" not in cloudpickle.dumps(collection.optimize().dask)
+    assert index.known_divisions
+    arrow = ours.astype({"key": "double[pyarrow]"})
+    assert b"dask_sail" in cloudpickle.dumps(arrow.set_index("key").optimize().dask)
+
+
+def test_sorts_of_an_unknown_dask_are_left_alone() -> None:
+    answer = run(
+        """
+        import json, logging
+        from dask.dataframe.dask_expr import _shuffle
+        found = _shuffle._SetPartitionsPreSetIndex
+        del _shuffle._SetPartitionsPreSetIndex
+        before = _shuffle._calculate_divisions, _shuffle.SortValues._lower
+        said = []
+        logger = logging.getLogger("dask_sail.sorting")
+        logger.addFilter(lambda line: said.append(line.getMessage()))
+        import dask_sail
+        after = _shuffle._calculate_divisions, _shuffle.SortValues._lower
+        print(json.dumps({"same": before == after, "said": said}))
+        """
+    )
+    assert answer["same"] is True
+    assert "set_index and sort_values by Arrow columns are Dask's own" in answer["said"][0]
+
+
+def test_sorts_of_this_dask_are_known() -> None:
+    assert sorting.register() is True
 
 
 # --- frames through P2P ---
@@ -725,8 +1051,8 @@ def test_register_may_be_called_again() -> None:
 # --- what is wrong in Dask by itself ---
 
 
-def run_without_us(code: str) -> dict[str, Any]:
-    """Run code in a process that imports Dask alone, and return the JSON that it prints last."""
+def run(code: str) -> dict[str, Any]:
+    """Run code in a fresh process, and return the JSON that it prints last."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)],
         capture_output=True,
@@ -740,7 +1066,7 @@ def run_without_us(code: str) -> dict[str, Any]:
 
 def test_dask_alone_still_needs_us() -> None:
     """When this fails, Dask has mended something: see the ADR and drop what mends it here."""
-    answer = run_without_us(
+    answer = run(
         """
         import json, sys
         import dask, dask.dataframe as dd, pandas as pd, pyarrow as pa
@@ -781,11 +1107,36 @@ def test_dask_alone_still_needs_us() -> None:
         answer["string"] = through_table(pa.string(), "a")
         answer["decimal"] = through_table(pa.decimal128(9, 2), Decimal("1.5"))
         answer["list"] = through_table(pa.list_(pa.int64()), [1])
+
+        def rows(collection):
+            return pd.concat(dask.compute(*collection.to_delayed(), scheduler="synchronous"))
+
+        def failure(collection):
+            try:
+                rows(collection())
+            except Exception as error:
+                return type(error).__name__
+
+        days = pd.Timestamp(2024, 1, 2), pd.Timestamp(2024, 1, 1)
+        moments = collect([frame(days, "x"), frame(days, "x")])
+        texts = collect([frame(["b", "a"], "x"), frame([None, "c"], "x")])
+        answer["moments"] = failure(lambda: moments.set_index("key"))
+        answer["texts"] = failure(lambda: texts.sort_values("key"))
+        numbers = [frame([5, None, 1], "x"), frame([2, 7, 3], "x"), frame([9, None, 4], "x")]
+        ours = collect(numbers)
+        answer["first"] = pd.isna(rows(ours.sort_values("key", na_position="first"))["key"].iloc[0])
+        joined = ours.set_index("key").join(collect(numbers[:2]).set_index("key"), rsuffix="y")
+        left, right = (pd.concat(part).set_index("key") for part in (numbers, numbers[:2]))
+        answer["lost"] = len(left.join(right, rsuffix="y")) - len(rows(joined))
         assert "dask_sail" not in sys.modules
-        print(json.dumps(answer))
+        print(json.dumps(answer, default=bool))
         """
     )
     assert answer["bool"] < answer["expected"]
     assert answer["sum"] == "TokenizationError"
     assert "[pyarrow]" not in answer["string"] + answer["decimal"]
     assert "Error" in answer["list"]
+    assert answer["moments"] == "TypeError"
+    assert answer["texts"] == "NotImplementedError"
+    assert not answer["first"]
+    assert answer["lost"] > 0
