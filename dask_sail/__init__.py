@@ -1,8 +1,9 @@
 """Any data source in a Dask DataFrame, Arrow all the way.
 
-Importing attaches ``dd.read_python_source`` and the ``df.sail`` accessor to Dask, and re-registers
+Importing attaches ``dd.read_python_source`` and the ``df.sail`` accessor to Dask, re-registers
 three kinds of its dispatch (hashes of Arrow keys, Arrow tables in shuffles, and scalars that are
-decimals, dates or times); nothing else.
+decimals, dates or times), and wraps ``set_index``, ``sort_values`` and ``loc`` where they meet
+Arrow keys; nothing else.
 """
 
 import dask.dataframe as _dd
