@@ -6,11 +6,13 @@ import difflib
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 from .errors import OptionError
+from .params import Params, bind, parse_params
+from .tokens import name_parts, tokens
 from .url import PROPERTIES, DriverProperties, JDBCUrl, UrlError, parse_url
 
 __all__ = ["JDBCOptions", "JDBCWarning", "option_reference"]
@@ -173,6 +175,22 @@ class JDBCOptions:
         "dbtable", "Table, or subquery in parentheses with an alias, as written after FROM", _text
     )
     query: str | None = _option("query", "SELECT to read, in place of dbtable", _text)
+    table: str | None = _option(
+        "table",
+        "Table by its name, in place of dbtable; quoted for you, so spelt as the database has it",
+        _text,
+    )
+    params: Params | None = field(
+        default=None,
+        hash=False,
+        repr=False,
+        metadata=_metadata(
+            "params",
+            "none",
+            "JSON of values for the places of query: by name for :name, or in order for ? or %s",
+            parse_params,
+        ),
+    )
     partition_column: str | None = _option(
         "partitionColumn", "Numeric, date or timestamp column to cut into ranges", _text
     )
@@ -255,6 +273,7 @@ class JDBCOptions:
         for name in ("dbtable", "query"):
             if name in values:
                 values[name] = _one_statement(name, values[name], url.dialect)
+        _write_for_database(values, url.dialect)
         if "predicates" in values:
             values["predicates"] = tuple(
                 _one_statement("predicates", one, url.dialect) for one in values["predicates"]
@@ -390,10 +409,33 @@ def _unknown_property(name: str, known: DriverProperties, url: JDBCUrl) -> Optio
 
 
 def _check_relation(values: Mapping[str, Any]) -> None:
-    if "dbtable" in values and "query" in values:
-        raise OptionError("dbtable", "and 'query' are both given", "give one of the two")
-    if "dbtable" not in values and "query" not in values:
+    given = [name for name in ("dbtable", "query", "table") if name in values]
+    if len(given) > 1:
+        raise OptionError(given[0], f"and {given[1]!r} are both given", "give one of the two")
+    if not given:
         raise OptionError("dbtable", "or 'query' is required", "write e.g. 'public.orders'")
+    if "params" in values and "query" not in values:
+        raise OptionError("params", "goes with 'query' alone", "write a SELECT as the query")
+
+
+def _write_for_database(values: dict[str, Any], name: str) -> None:
+    """Write what only the dialect can: a table's name becomes dbtable, values go into query."""
+    if "table" not in values and "params" not in values:
+        return
+    from .dialects import dialect_for  # not above, since dialects take options
+
+    dialect = dialect_for(name)
+    if "params" in values:
+        values["query"] = bind(values["query"], values["params"], dialect)
+    else:
+        parts = name_parts(values["table"])
+        if parts is None:
+            raise OptionError(
+                "table",
+                f"must be a name, got {values['table']!r}",
+                """write e.g. 'orders', 'sales.orders', or '"odd.name"' in quotes""",
+            )
+        values["dbtable"] = ".".join(map(dialect.quote, parts))
 
 
 def _check_partitioning(values: dict[str, Any]) -> None:
@@ -457,7 +499,7 @@ def _read_statement(text: str, dialect: str, *, escapes: bool) -> tuple[int, boo
     None if quotes are left open.
     """
     end, semicolon, many = 0, False, False
-    for kind, stop in _tokens(text, dialect, escapes=escapes):
+    for kind, stop in tokens(text, dialect, escapes=escapes):
         if kind == "open":
             return None
         if kind == "semicolon":
@@ -466,46 +508,3 @@ def _read_statement(text: str, dialect: str, *, escapes: bool) -> tuple[int, boo
             many = many or semicolon
             end = stop
     return end, many
-
-
-_DOLLARS = ("postgresql", "redshift", "cockroachdb", "duckdb", "snowflake")
-_BRACKETS = ("sqlserver", "sqlite")
-_NESTED_COMMENTS = ("postgresql", "redshift", "cockroachdb", "sqlserver", "duckdb")
-
-
-def _tokens(text: str, dialect: str, *, escapes: bool) -> Iterator[tuple[str, int]]:
-    """Yield kind and end of each piece of SQL: just enough to know what is quoted."""
-    pattern, at = _token_pattern(dialect, escapes=escapes), 0
-    # The pattern ends in "any character", so it always matches.
-    while found := pattern.match(text, at):
-        kind, at = found.lastgroup or "", found.end()
-        if kind == "comment":
-            kind, at = _block_comment(text, found.start(), nested=dialect in _NESTED_COMMENTS)
-        yield kind, at
-
-
-def _token_pattern(dialect: str, *, escapes: bool) -> re.Pattern[str]:
-    line = r"--(?=\s|$)[^\n]*|\#[^\n]*" if dialect in ("mysql", "mariadb") else r"--[^\n]*"
-    escaped = r"'(?:[^'\\]|''|\\.)*'"
-    quoted = [escaped if escapes else r"'(?:[^']|'')*'", r'"(?:[^"]|"")*"', r"`(?:[^`]|``)*`"]
-    if dialect in _DOLLARS:
-        quoted += [f"[eE]{escaped}", r"\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$"]
-    if dialect in _BRACKETS:
-        quoted.append(r"\[[^\]]*\]")
-    return re.compile(
-        rf"(?P<space>\s+|{line})|(?P<comment>/\*)|(?P<quoted>{'|'.join(quoted)})"
-        rf"|(?P<semicolon>;)|(?P<open>['\"`])|(?P<other>\w[\w$]*|.)",
-        re.DOTALL,
-    )
-
-
-def _block_comment(text: str, at: int, *, nested: bool) -> tuple[str, int]:
-    depth = 0
-    for found in re.compile(r"/\*|\*/").finditer(text, at):
-        if found[0] == "*/":
-            depth -= 1
-        elif nested or depth == 0:
-            depth += 1
-        if depth == 0:
-            return "space", found.end()
-    return "open", len(text)
