@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -35,14 +36,41 @@ def postgres() -> Iterator[str]:
         yield uri
 
 
+_SERVERS = ("mariadb",)
+"""Marks of tests that need a server which pip does not bring."""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests of such servers, unless they are asked for: then a missing server is a failure."""
+    asked = item.config.getoption("markexpr")
+    for mark in _SERVERS:
+        if item.get_closest_marker(mark) is None or os.environ.get("DASK_SAIL_SERVERS") == "1":
+            continue
+        if not re.search(rf"(?<!not )\b{mark}\b", asked):
+            pytest.skip(f"needs a server; to run: DASK_SAIL_SERVERS=1 pytest -m {mark}")
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[str]:
+    """``mysql://user:password@host:port/db`` of a real server that tests may write to.
+
+    That of DASK_SAIL_TEST_MARIADB if set, else one started here.
+    """
+    if given := os.environ.get("DASK_SAIL_TEST_MARIADB"):
+        yield given
+        return
+    with _servers().running_mariadb() as uri:
+        yield uri
+
+
 @pytest.fixture(scope="session")
 def jdbc_options() -> Callable[[str], dict[str, str]]:
-    """From a ``postgresql://`` URI to the options ``url``, ``user`` and ``password``."""
+    """From a ``postgresql://`` or ``mysql://`` URI to ``url``, ``user`` and ``password``."""
 
     def options(uri: str) -> dict[str, str]:
         parts = urlsplit(uri)
         return {
-            "url": f"jdbc:postgresql://{parts.hostname}:{parts.port}{parts.path}",
+            "url": f"jdbc:{parts.scheme}://{parts.hostname}:{parts.port}{parts.path}",
             "user": unquote(parts.username or ""),
             "password": unquote(parts.password or ""),
         }

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 
 def free_port() -> int:
@@ -76,3 +77,88 @@ def _wait(server: subprocess.Popen[bytes], info: str, log: Path) -> None:
         else:
             return
     raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text()}")
+
+
+@contextmanager
+def running_mariadb(password: str = "s3cret&=%", *, tls: bool = True) -> Iterator[str]:
+    """Run the machine's MariaDB on data of its own; yields its ``mysql://`` URI.
+
+    With ``tls`` it has a certificate for ``localhost``, whose authority `@@ssl_ca` names.
+    """
+    home = Path(tempfile.mkdtemp(prefix="maria-"))
+    user, port, socket_path = pwd.getpwuid(os.geteuid()).pw_name, free_port(), home / "socket"
+    data = ["--no-defaults", f"--user={user}", f"--datadir={home}/data"]
+    # Another time zone than UTC, so that a test sees who forgets to set it.
+    run = f"--socket={socket_path} --port={port} --bind-address=127.0.0.1 --pid-file={home}/pid"
+    run += " --default-time-zone=-05:00 --innodb-flush-log-at-trx-commit=0 --max-allowed-packet=32M"
+    run += " --innodb-buffer-pool-size=64M --innodb-log-file-size=16M"
+    if tls:
+        run += _certificate(home)
+    programs = os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin"
+    environment: dict[str, Any] = {"env": {**os.environ, "PATH": programs}, "cwd": home}
+    install = ["--auth-root-authentication-method=normal", "--skip-test-db"]
+    with (home / "log").open("w") as log:
+        output = {"stdout": log, "stderr": log}
+        maker = shutil.which("mariadb-install-db", path=programs) or "mariadb-install-db"
+        subprocess.run([maker, *data, *install], check=True, **environment, **output)
+        runner = shutil.which("mariadbd", path=programs) or "mariadbd"
+        server = subprocess.Popen([runner, *data, *run.split()], **environment, **output)
+    try:
+        _make_user(server, f"{socket_path}", password, home / "log")
+        yield f"mysql://tester:{quote(password, safe='')}@127.0.0.1:{port}/test"
+    finally:
+        server.kill()  # nothing here is worth an orderly shutdown
+        server.wait()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _make_user(server: subprocess.Popen[bytes], socket_path: str, password: str, log: Path) -> None:
+    import pymysql
+
+    for _ in range(600):
+        try:
+            db = pymysql.connect(unix_socket=socket_path, user="root")
+        except pymysql.OperationalError:
+            if server.poll() is not None:
+                break
+            time.sleep(0.05)
+            continue
+        with db, db.cursor() as cursor:
+            cursor.execute("CREATE DATABASE test CHARACTER SET utf8mb4")
+            cursor.execute("CREATE USER 'tester'@'%%' IDENTIFIED BY %s", (password,))
+            cursor.execute("GRANT ALL ON *.* TO 'tester'@'%' WITH GRANT OPTION")
+        return
+    raise RuntimeError(f"MariaDB did not start:\n{log.read_text()}")
+
+
+def _certificate(home: Path) -> str:
+    """Write an authority and a certificate of it; returns the options that name the files."""
+    import datetime as dt
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    def signed(name: str, *, authority: bool) -> tuple[x509.Certificate, rsa.RSAPrivateKey]:
+        key = rsa.generate_private_key(65537, 2048)
+        builder = x509.CertificateBuilder().serial_number(x509.random_serial_number())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        now = dt.datetime.now(dt.UTC)
+        builder = builder.subject_name(subject).public_key(key.public_key())
+        builder = builder.not_valid_before(now - dt.timedelta(days=1))
+        builder = builder.not_valid_after(now + dt.timedelta(days=2))
+        issuer, signer = (subject, key) if authority else (root.subject, root_key)
+        builder = builder.issuer_name(issuer)
+        constraints = x509.BasicConstraints(ca=authority, path_length=None)
+        builder = builder.add_extension(constraints, critical=True)
+        names = x509.SubjectAlternativeName([x509.DNSName(name)])
+        return builder.add_extension(names, critical=False).sign(signer, hashes.SHA256()), key
+
+    root, root_key = signed("authority", authority=True)
+    leaf, leaf_key = signed("localhost", authority=False)
+    pem, bare = serialization.Encoding.PEM, serialization.NoEncryption()
+    (home / "ca.pem").write_bytes(root.public_bytes(pem))
+    (home / "cert.pem").write_bytes(leaf.public_bytes(pem))
+    as_text = serialization.PrivateFormat.TraditionalOpenSSL
+    (home / "key.pem").write_bytes(leaf_key.private_bytes(pem, as_text, bare))
+    return f" --ssl-ca={home}/ca.pem --ssl-cert={home}/cert.pem --ssl-key={home}/key.pem"

@@ -160,7 +160,16 @@ def _connect(options: JDBCOptions) -> Any:
 
 def _preflight(options: JDBCOptions) -> None:
     # Unencrypted, since that is how connectorx will come.
-    _open(options, ssl_disabled=True).close()
+    try:
+        _open(options, ssl_disabled=True).close()
+        return
+    except ConnectError as e:
+        error = e
+    if error.sqlstate == "28000" or _INSECURE in str(error):
+        # MariaDB says no more to who comes without encryption where it demands that.
+        hint = "connectorx does not encrypt: if the server demands it, write sslMode=required"
+        error = ConnectError(f"{error}; {hint}", error.sqlstate, error.transient)
+    raise error
 
 
 def _refusal(options: JDBCOptions, engine: str) -> str | None:
@@ -214,6 +223,7 @@ def _stop(connection: Any, options: JDBCOptions, sql: str) -> None:
 _LOST = frozenset({1053, 1152, 1158, 1159, 1160, 1161, 1927, 2003, 2006, 2013, 2055, 4031})
 _CROWDED = frozenset({1040, 1203, 1226})
 _PASSING = _LOST | _CROWDED | {1205, 1213}
+_INSECURE = "require_secure_transport"
 # connectorx prints what the server said; its own troubles have words alone.
 _SAID = re.compile(r"ERROR (\d{4,5}) \((\w{5})\): (.*?)(?: \}|$)", re.DOTALL)
 _BROKEN = re.compile(
@@ -241,8 +251,6 @@ def _error(exception: BaseException, options: JDBCOptions) -> JDBCError:
 def _connect_error(exception: BaseException, options: JDBCOptions) -> ConnectError:
     number, state, text = _told(exception)
     message = f"{options.url.label}: {redact(text, options.secrets).strip()}"
-    if number == 3159 or "require_secure_transport" in text:
-        message += "; write sslMode=required, or better VERIFY_IDENTITY"
     passing = number in _PASSING and not _FINAL.search(text)
     return ConnectError(message, state, passing)
 
