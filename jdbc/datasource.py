@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from .arrow_types import parse_custom_schema
+from .cancellation import Cancellation
 from .dialects import Column, ColumnRead, Dialect, dialect_for
 from .engines import choose_engine, engine_for
 from .errors import ColumnTypeError, JDBCError
@@ -48,14 +49,21 @@ class WantedScan(Protocol):
 class JDBCArrowDataSource:
     """Rows of a database by its ``jdbc:`` URL, as Arrow, with neither Java nor JDBC.
 
-    The options are Spark's (`JDBCOptions`). The class keeps no state. Each column comes in one
-    Arrow type, whatever engine reads it, each value exactly or as an error.
+    The options are Spark's (`JDBCOptions`). Each column comes in one Arrow type, whatever engine
+    reads it, each value exactly or as an error. An instance keeps nothing but what it takes to
+    cancel its reads.
 
     Notes
     -----
     A spec holds what was decided on the client: the engine and why, and the range of the partition
     column (or the number of the predicate). It holds neither URL nor secrets.
     """
+
+    def __init__(self) -> None:
+        self._cancellation = Cancellation()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ()  # a read and its locks stay where they are
 
     def infer_schema(self, options: Mapping[str, str], /) -> pa.Schema:
         """Describe the table or query, without reading its rows.
@@ -88,7 +96,7 @@ class JDBCArrowDataSource:
         parsed = JDBCOptions.parse(options)
         dialect = dialect_for(parsed.dialect)
         columns = _described(options, parsed)
-        return _Read(dialect, parsed, spec, columns).batches()
+        return _Read(dialect, parsed, spec, columns).batches(self._cancellation)
 
     # ------------------------------------------------------------------------ SupportsScan
 
@@ -110,7 +118,7 @@ class JDBCArrowDataSource:
         self, spec: Mapping[str, Any], options: Mapping[str, str], scan: WantedScan, /
     ) -> Iterator[pa.RecordBatch]:
         """Yield the wanted columns of the wanted rows of one partition."""
-        return _wanted(spec, options, scan).batches()
+        return _wanted(spec, options, scan).batches(self._cancellation)
 
     def describe_partition(
         self, spec: Mapping[str, Any], options: Mapping[str, str], scan: WantedScan, /
@@ -125,6 +133,28 @@ class JDBCArrowDataSource:
             return {name: redact(text, read.options.secrets) for name, text in told.items()} | facts
         except JDBCError:  # a reference in the options that only a worker can resolve
             return facts
+
+    # ---------------------------------------------------- SupportsConcurrency, SupportsCancel
+
+    def concurrency(self, options: Mapping[str, str], /) -> tuple[str, int] | None:
+        """Return a name for the database and its user, and how many connections they may have.
+
+        A read has one at a time. None for a database that is a file, unless a limit was given.
+        """
+        parsed = JDBCOptions.parse(options)
+        limit = parsed.max_connections
+        if limit is None:
+            return None
+        url = parsed.url
+        place = (url.dialect, url.hosts, url.socket, url.path, url.database, url.user)
+        return hashlib.sha256(repr(place).encode()).hexdigest(), limit
+
+    def cancel(self) -> None:
+        """End the queries that run on this instance, from another thread; returns when they have.
+
+        Connects to the database, beside ``maxConnections``, where its driver cannot end one.
+        """
+        self._cancellation.cancel()
 
 
 # ---------------------------------------------------------------------------------- schema
@@ -252,15 +282,15 @@ class _Read:
             return count_sql(self.options, conditions, self.limit)
         return select_sql(self.options, self.dialect, self._reads(), conditions, self.limit)
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
+    def batches(self, cancellation: Cancellation) -> Iterator[pa.RecordBatch]:
         """Yield the rows, every value as its column's one Arrow type or an error."""
         engine = engine_for(self.spec["engine"])
         if not self.wanted:
-            raw = engine.read(self.dialect, self.options, self.sql, _COUNT)
+            raw = engine.read(self.dialect, self.options, self.sql, _COUNT, cancellation)
             yield from _rows_without_columns(raw)
             return
         reads, schema, most = self._reads(), _schema(self.wanted), self.options.fetchsize
-        for batch in engine.read(self.dialect, self.options, self.sql, reads):
+        for batch in engine.read(self.dialect, self.options, self.sql, reads, cancellation):
             for start in range(0, batch.num_rows, most):
                 arrays = batch.slice(start, most).columns
                 exact = [read.convert(a) for a, (_, read) in zip(arrays, reads, strict=True)]

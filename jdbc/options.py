@@ -53,7 +53,6 @@ _PLANNED = {
     "partitioning": (("range",), "write partitionColumn, lowerBound and upperBound, or predicates"),
     "targetPartitionBytes": ((), "write numPartitions"),
     "snapshot": (("false",), "leave it out; each partition reads what is committed when it runs"),
-    "maxConnections": ((), "bound the number of worker threads instead"),
 }
 _TUNING = "it tunes a Java driver, and changes no row that is read"
 # The bridge's own, which say where to find the source.
@@ -123,6 +122,13 @@ def _seconds(name: str, text: str) -> float:
     if found is None or float(text) == 0:
         raise OptionError(name, f"must be a number of seconds above 0, got {text!r}", "write '10'")
     return float(text)
+
+
+def _connections(name: str, text: str) -> int:
+    number = _whole(name, text)
+    if number < 1:
+        raise OptionError(name, f"must be a whole number from 1 up, got {text!r}", "write e.g. '8'")
+    return number
 
 
 def _engine(name: str, text: str) -> str:
@@ -242,6 +248,12 @@ class JDBCOptions:
         default=10.0,
         default_text="10",
     )
+    max_connections: int | None = _option(
+        "maxConnections",
+        "At most so many connections at a time, over all reads of this database by this user",
+        _connections,
+        default_text="32; none for a file",
+    )
     driver_properties: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
 
     @classmethod
@@ -280,6 +292,8 @@ class JDBCOptions:
             )
         _check_partitioning(values)
         values.setdefault("connect_timeout", url.connect_timeout_s or 10.0)
+        if url.path is None:
+            values.setdefault("max_connections", 32)
         for name in ("user", "password"):
             if values.get(name) is None:
                 values[name] = getattr(url, name)

@@ -13,6 +13,7 @@ import pyarrow as pa
 from ..errors import JDBCError, OptionError
 
 if TYPE_CHECKING:
+    from ..cancellation import Cancellation
     from ..options import JDBCOptions
 
 __all__ = ["SUPPORTED", "Column", "ColumnRead", "Dialect", "dialect_for"]
@@ -100,6 +101,9 @@ class Dialect:
         that cannot be cut so.
     session
         Statements that each engine runs on each new session before the query.
+    in_transaction
+        Whether the engines run these statements and the query in one transaction, as they must
+        where a proxy may hand each transaction to another server.
     refusal
         Why an engine (by name) cannot honour the options, e.g. "connectorx does not check the
         server's name"; None if it can.
@@ -113,8 +117,9 @@ class Dialect:
     adbc_statement
         Statement options of ADBC.
     dbapi_rows
-        ``(options, sql)``: a context manager that gives an iterator of lists of row tuples from the
-        Python driver, about ``fetchsize`` rows each; leaving it ends query and session.
+        ``(options, sql, cancellation)``: a context manager that gives an iterator of lists of row
+        tuples from the Python driver, about ``fetchsize`` rows each; leaving it ends query and
+        session, and so does ``cancellation``, from another thread.
     error
         From what a driver raised to ours: redacted, with SQLSTATE and ``transient`` where known.
     first_row
@@ -124,6 +129,9 @@ class Dialect:
     is_null
         For a database where ``IS NULL`` is not quite Arrow's NULL: SQL for a column that is true
         where Arrow has a NULL, else false.
+    cancel_tagged
+        ``(options, tag)``: has the server end the statements whose text holds a tag. Connects. For
+        connectorx, which cannot be interrupted.
     """
 
     name: str
@@ -142,10 +150,14 @@ class Dialect:
     preflight: Callable[[JDBCOptions], None]
     adbc_database: Callable[[JDBCOptions], Any]
     adbc_statement: Callable[[JDBCOptions], Mapping[str, str]]
-    dbapi_rows: Callable[[JDBCOptions, str], AbstractContextManager[Iterator[Sequence[Any]]]]
+    dbapi_rows: Callable[
+        [JDBCOptions, str, Cancellation], AbstractContextManager[Iterator[Sequence[Any]]]
+    ]
     error: Callable[[BaseException, JDBCOptions], JDBCError]
     first_row: Callable[[Sequence[ColumnRead]], str] | None = None
     is_null: Callable[[Column], str] | None = None
+    in_transaction: bool = False
+    cancel_tagged: Callable[[JDBCOptions, str], None] | None = None
 
 
 def dialect_for(name: str) -> Dialect:

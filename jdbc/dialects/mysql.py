@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..arrow_types import MYSQL, convert, decimal_type, string_instead
+from ..cancellation import Cancellation
 from ..errors import (
     ColumnTypeError,
     ColumnValueError,
@@ -185,36 +186,58 @@ def _refusal(options: JDBCOptions, engine: str) -> str | None:
 
 
 @contextmanager
-def _dbapi_rows(options: JDBCOptions, sql: str) -> Iterator[Iterator[Sequence[Any]]]:
+def _dbapi_rows(
+    options: JDBCOptions, sql: str, cancellation: Cancellation
+) -> Iterator[Iterator[Sequence[Any]]]:
     with closing(_connect(options)) as connection:
-        try:
-            cursor = connection.cursor(_driver().cursors.SSCursor)
-            cursor.execute(sql)
-            yield iter(lambda: cursor.fetchmany(options.fetchsize), ())
-        finally:
-            _stop(connection, options, sql)
+        cancel = partial(_kill, options, connection, sql, "QUERY")
+        with cancellation.ends(cancel):
+            try:
+                cursor = connection.cursor(_driver().cursors.SSCursor)
+                cursor.execute(sql)
+                yield iter(lambda: cursor.fetchmany(options.fetchsize), ())
+            finally:
+                _stop(connection, options, sql)
 
 
 def _stop(connection: Any, options: JDBCOptions, sql: str) -> None:
     """End a query whose rows nobody wants any more.
 
     The driver would read them to the end, and the server, if it is busy, not notice that nobody
-    listens. By its text as well as its number, which on another server behind the same name would
-    be somebody else's.
+    listens.
     """
     result = connection._result
     if result is None or not result.unbuffered_active:
         return
     result.unbuffered_active = False
-    errors = (JDBCError, _driver().Error)
-    with suppress(*errors), closing(_open(options)) as other, other.cursor() as cursor:
+    with suppress(JDBCError, _driver().Error):
+        _kill(options, connection, sql, "CONNECTION")
+
+
+def _kill(options: JDBCOptions, connection: Any, sql: str, what: str) -> None:
+    """End a query or its connection.
+
+    By its text as well as its number, which on another server behind the same name would be
+    somebody else's.
+    """
+    with closing(_open(options)) as other, other.cursor() as cursor:
         number = connection.thread_id()
         cursor.execute(
             "SELECT 1 FROM information_schema.processlist"  # noqa: S608 - a number and a literal
             f" WHERE id = {number:d} AND info = {_text(sql)}"
         )
         if cursor.fetchone():
-            other.kill(number)
+            cursor.execute(f"KILL {what} {number:d}")
+
+
+def _cancel_tagged(options: JDBCOptions, tag: str) -> None:
+    with closing(_open(options)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM information_schema.processlist"  # noqa: S608 - a literal
+            f" WHERE id <> connection_id() AND locate({_text(tag)}, info) > 0"
+        )
+        for (number,) in cursor.fetchall():
+            cursor.execute(f"KILL QUERY {number:d}")
 
 
 # --------------------------------------------------------------------------------- errors
@@ -701,4 +724,5 @@ DIALECT = Dialect(
     dbapi_rows=_dbapi_rows,
     error=_error,
     is_null=_is_null,
+    cancel_tagged=_cancel_tagged,
 )

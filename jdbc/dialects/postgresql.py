@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import math
 import re
+import socket
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -25,10 +28,11 @@ from ..arrow_types import (
     plain,
     string_instead,
 )
+from ..cancellation import Cancellation
 from ..errors import ColumnValueError, ConnectError, EngineError, JDBCError, QueryError
 from ..options import JDBCOptions
 from ..query import comparison
-from ..url import redact
+from ..url import JDBCUrl, redact
 from . import Column, ColumnRead, Dialect
 
 __all__ = ["DIALECT"]
@@ -39,7 +43,9 @@ __all__ = ["DIALECT"]
 def _session(options: JDBCOptions) -> list[str]:
     """Say the same on every engine: what may be written, how long it may take, how values print.
 
-    The user's own statement comes first, so that it may write and cannot change the rest.
+    For the transaction alone: behind a proxy that pools transactions, such as PgBouncer, a session
+    is several servers, and each of them is somebody else's next. The user's own statement comes
+    first, so that it may write and cannot change the rest.
     """
     settings = {
         "TimeZone": "UTC",
@@ -48,44 +54,123 @@ def _session(options: JDBCOptions) -> list[str]:
         "bytea_output": "hex",
         "extra_float_digits": "3",
         "cursor_tuple_fraction": "1.0",  # every row will be fetched: let it plan for that
-        "default_transaction_read_only": "on",
+        "transaction_read_only": "on",
     }
+    if options.url.schema:
+        settings["search_path"] = options.url.schema
     if options.query_timeout:
         settings["statement_timeout"] = f"{options.query_timeout}s"
     # In one statement, so in one round trip.
-    calls = ", ".join(f"set_config('{key}', '{value}', false)" for key, value in settings.items())
+    calls = [f"set_config('{key}', {_text(value)}, true)" for key, value in settings.items()]
     first = [options.session_init_statement] if options.session_init_statement else []
-    return [*first, f"SELECT {calls}"]
+    return [*first, f"SELECT pg_backend_pid(), {', '.join(calls)}"]
 
 
 def _conninfo(options: JDBCOptions) -> str:
+    # The search path is set by `_session`, since proxies refuse or drop what comes as "options".
+    keywords = replace(_named(options), schema=None).libpq()
     # Without an encoding ADBC would hand over the server's bytes as if they were UTF-8.
-    return make_conninfo(**{**options.url.libpq(), "client_encoding": "UTF8"})
+    return make_conninfo(**{**keywords, "client_encoding": "UTF8"})
+
+
+def _named(options: JDBCOptions) -> JDBCUrl:
+    """Return the URL with a name by which an administrator finds our sessions."""
+    return replace(options.url, application_name=options.url.application_name or "dask-sail")
 
 
 def _connect(options: JDBCOptions) -> psycopg.Connection[Any]:
-    connection = psycopg.connect(_conninfo(options), autocommit=True)
+    """Return a connection within a transaction that has the settings of `_session`."""
+    # A statement that is prepared on one server would be run on another by a pooling proxy.
+    connection = psycopg.connect(_conninfo(options), prepare_threshold=None)
     try:
         for statement in _session(options):
-            connection.execute(statement.encode())
+            cursor = connection.execute(statement.encode())
+        _look_for_proxy(options, connection, *(cursor.fetchone() or ()))
     except BaseException:
-        connection.close()
+        _close(connection)
         raise
     return connection
 
 
+@contextmanager
+def _connected(options: JDBCOptions) -> Iterator[psycopg.Connection[Any]]:
+    connection = _connect(options)
+    try:
+        yield connection
+        connection.commit()
+    finally:
+        _close(connection)
+
+
+def _close(connection: psycopg.Connection[Any]) -> None:
+    """Close, and wait until the server has, so that the next connection is not one too many."""
+    with suppress(psycopg.Error, OSError):
+        # A proxy ends its own session with a server that is left within a transaction.
+        connection.rollback()
+        with socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as line:
+            line.settimeout(_GOODBYE_SECONDS)
+            connection.close()
+            while line.recv(4096):
+                pass
+    connection.close()
+
+
+_GOODBYE_SECONDS = 1.0
+_CANCEL_SECONDS = 2.0
+_proxied: dict[str, bool] = {}
+"""By a digest of the connection string: whether a proxy is between us and the server."""
+
+
+def _look_for_proxy(
+    options: JDBCOptions, connection: psycopg.Connection[Any], backend: int, *_: Any
+) -> None:
+    """Remember whether the server is who the connection says it is; for `_refusal`.
+
+    A proxy that pools makes up the process id that it tells a client, as cancelling goes by it.
+    """
+    is_proxied = backend != connection.pgconn.backend_pid
+    _proxied[_digest(options)] = is_proxied
+    if is_proxied and "options" in {name.lower() for name in options.url.props}:
+        raise EngineError(
+            f"{options.url.label}: behind a pooling proxy the driver property 'options' may not "
+            "reach the server; leave it out, or write the settings as sessionInitStatement"
+        )
+
+
+def _digest(options: JDBCOptions) -> str:
+    return hashlib.sha256(_conninfo(options).encode()).hexdigest()
+
+
 def _preflight(options: JDBCOptions) -> None:
     try:
-        psycopg.connect(_conninfo(options)).close()
-        return
+        with _connected(options):
+            pass
     except psycopg.Error as e:
-        error = _error(e, options)
+        error: JDBCError = _error(e, options)
+    else:
+        if not _proxied[_digest(options)]:
+            return
+        error = EngineError(f"{options.url.label}: {_PROXY}; plan again, or write engine 'adbc'")
     raise error
+
+
+_PROXY = "connectorx names what it prepares, which goes wrong behind a pooling proxy"
+
+
+def _cancel_tagged(options: JDBCOptions, tag: str) -> None:
+    with psycopg.connect(_conninfo(options), autocommit=True, prepare_threshold=None) as connection:
+        connection.execute(
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+            " WHERE state = 'active' AND pid <> pg_backend_pid() AND strpos(query, %s) > 0",
+            [tag],
+        )
 
 
 def _refusal(options: JDBCOptions, engine: str) -> str | None:
     if engine != "connectorx":
         return None
+    if _proxied.get(_digest(options)):
+        return _PROXY
     if options.session_init_statement:
         return "connectorx looks at the query before sessionInitStatement has run"
     try:
@@ -109,10 +194,12 @@ def _adbc_statement(options: JDBCOptions) -> dict[str, str]:
 
 
 @contextmanager
-def _dbapi_rows(options: JDBCOptions, sql: str) -> Iterator[Iterator[Sequence[Any]]]:
+def _dbapi_rows(
+    options: JDBCOptions, sql: str, cancellation: Cancellation
+) -> Iterator[Iterator[Sequence[Any]]]:
     with (
-        closing(_connect(options)) as connection,
-        connection.transaction(),
+        _connected(options) as connection,
+        cancellation.ends(partial(connection.cancel_safe, timeout=_CANCEL_SECONDS)),
         connection.cursor("dask_sail") as cursor,  # named, so its rows stay on the server
     ):
         # Binary, so that no float is printed and parsed.
@@ -198,7 +285,7 @@ _UNSURE = " collate nondeterministic"
 
 def _describe(options: JDBCOptions, sql: str) -> list[Column]:
     try:
-        with closing(_connect(options)) as connection:
+        with _connected(options) as connection:
             return _described(connection, sql)
     except psycopg.Error as e:
         error = _error(e, options)
@@ -509,10 +596,12 @@ DIALECT = Dialect(
     partition_key=_partition_key,
     session=_session,
     refusal=_refusal,
-    connectorx_uri=lambda options: options.url.connectorx_uri(),
+    connectorx_uri=lambda options: _named(options).connectorx_uri(),
     preflight=_preflight,
     adbc_database=_adbc_database,
     adbc_statement=_adbc_statement,
     dbapi_rows=_dbapi_rows,
     error=_error,
+    in_transaction=True,
+    cancel_tagged=_cancel_tagged,
 )

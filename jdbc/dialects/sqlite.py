@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..arrow_types import SQLITE, convert
+from ..cancellation import Cancellation
 from ..errors import (
     ColumnTypeError,
     ColumnValueError,
@@ -143,9 +144,15 @@ def _adbc_statement(options: JDBCOptions) -> dict[str, str]:
 
 
 @contextmanager
-def _dbapi_rows(options: JDBCOptions, sql: str) -> Iterator[Iterator[Sequence[Any]]]:
-    # Text as bytes: whether they are UTF-8 is checked a column at a time.
-    with closing(_connect(options, bytes)) as connection, closing(connection.execute(sql)) as rows:
+def _dbapi_rows(
+    options: JDBCOptions, sql: str, cancellation: Cancellation
+) -> Iterator[Iterator[Sequence[Any]]]:
+    with (
+        # Text as bytes: whether they are UTF-8 is checked a column at a time.
+        closing(_connect(options, bytes)) as connection,
+        cancellation.ends(connection.interrupt),
+        closing(connection.execute(sql)) as rows,
+    ):
         yield iter(lambda: rows.fetchmany(options.fetchsize), [])
 
 

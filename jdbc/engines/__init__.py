@@ -18,6 +18,7 @@ import pyarrow as pa
 from ..errors import EngineError
 
 if TYPE_CHECKING:
+    from ..cancellation import Cancellation
     from ..dialects import Column, ColumnRead, Dialect
     from ..options import JDBCOptions
 
@@ -37,12 +38,14 @@ class Engine(Protocol):
         options: JDBCOptions,
         sql: str,
         columns: Sequence[tuple[Column, ColumnRead]],
+        cancellation: Cancellation,
     ) -> Iterator[pa.RecordBatch]:
         """Run one SELECT on a session of its own and yield its raw columns, in their order.
 
         Called on a worker, once per partition and again on a retry. The arrays are what
         ``ColumnRead.convert`` takes; batches may be of any size, and there may be none at all.
-        Closing the iterator stops the query and ends the session. Whatever the driver raises
+        At most one connection is open at a time. Closing the iterator stops the query and ends the
+        session, and so does ``cancellation``, from another thread. Whatever the driver raises
         arrives as `JDBCError`, through ``dialect.error``, and raised where the driver's error is no
         longer its context: that one may hold secrets, and some come back from no pickle.
         """

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import adbc_driver_manager
@@ -18,6 +19,7 @@ from adbc_driver_manager._reader import AdbcRecordBatchReader
 from . import primed
 
 if TYPE_CHECKING:
+    from ..cancellation import Cancellation
     from ..dialects import Column, ColumnRead, Dialect
     from ..options import JDBCOptions
 
@@ -27,11 +29,19 @@ _databases: dict[tuple[int, str], Any] = {}
 
 
 def read(
-    dialect: Dialect, options: JDBCOptions, sql: str, columns: Sequence[tuple[Column, ColumnRead]]
+    dialect: Dialect,
+    options: JDBCOptions,
+    sql: str,
+    columns: Sequence[tuple[Column, ColumnRead]],
+    cancellation: Cancellation,
 ) -> Iterator[pa.RecordBatch]:
     """Run one SELECT, as `jdbc.engines.Engine.read`."""
     try:
-        with closing(adbc_driver_manager.AdbcConnection(_database(dialect, options))) as connection:
+        with (
+            closing(adbc_driver_manager.AdbcConnection(_database(dialect, options))) as connection,
+            cancellation.ends(partial(_cancel, connection)),
+            _transaction(connection, dialect),
+        ):
             for statement in dialect.session(options):
                 _run(connection, statement)
             query, extra = primed(dialect, sql, columns)
@@ -44,6 +54,23 @@ def read(
     except Exception as e:  # noqa: BLE001 - errors of the driver, of Arrow, and OSError
         error = dialect.error(e, options)
     raise error
+
+
+@contextmanager
+def _transaction(connection: Any, dialect: Dialect) -> Iterator[None]:
+    """Keep session and query together, where the dialect asks for that."""
+    if not dialect.in_transaction:
+        yield
+        return
+    connection.set_autocommit(False)
+    yield
+    connection.set_autocommit(True)  # commits
+
+
+def _cancel(connection: Any) -> None:
+    # SQLite's driver has no cancel: it works only while it is asked for rows.
+    with suppress(adbc_driver_manager.NotSupportedError):
+        connection.cancel()
 
 
 def _database(dialect: Dialect, options: JDBCOptions) -> Any:
@@ -78,7 +105,5 @@ def _batches(
                 yield from reader
             except GeneratorExit:
                 # Without it the server would work on until it next writes to the closed socket.
-                # SQLite's driver has no cancel and needs none: it works only while it is asked.
-                with suppress(adbc_driver_manager.NotSupportedError):
-                    connection.cancel()
+                _cancel(connection)
                 raise

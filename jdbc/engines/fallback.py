@@ -10,6 +10,7 @@ import pyarrow as pa
 from ..errors import ColumnValueError
 
 if TYPE_CHECKING:
+    from ..cancellation import Cancellation
     from ..dialects import Column, ColumnRead, Dialect
     from ..options import JDBCOptions
 
@@ -17,12 +18,16 @@ __all__ = ["read"]
 
 
 def read(
-    dialect: Dialect, options: JDBCOptions, sql: str, columns: Sequence[tuple[Column, ColumnRead]]
+    dialect: Dialect,
+    options: JDBCOptions,
+    sql: str,
+    columns: Sequence[tuple[Column, ColumnRead]],
+    cancellation: Cancellation,
 ) -> Iterator[pa.RecordBatch]:
     """Run one SELECT, as `jdbc.engines.Engine.read`."""
     names = [f"{i}" for i in range(len(columns))]
     try:
-        with dialect.dbapi_rows(options, sql) as chunks:
+        with dialect.dbapi_rows(options, sql, cancellation) as chunks:
             for rows in chunks:
                 values = zip(*rows, strict=True)
                 arrays = [_array(v, *c) for v, c in zip(values, columns, strict=True)]

@@ -146,6 +146,7 @@ def test_the_source_pickles(shop: dict[str, str]) -> None:
 
 def test_a_panic_of_connectorx_is_an_error(shop: dict[str, str]) -> None:
     # Its rewritten queries make it panic no more, so hand it one that was not rewritten.
+    from jdbc.cancellation import Cancellation
     from jdbc.dialects import dialect_for
     from jdbc.engines import engine_for
     from jdbc.errors import QueryError
@@ -154,7 +155,15 @@ def test_a_panic_of_connectorx_is_an_error(shop: dict[str, str]) -> None:
     engine = engine_for("connectorx")
     options = JDBCOptions.parse(shop)
     with pytest.raises(QueryError, match="not implemented"):
-        list(engine.read(dialect_for("postgresql"), options, "SELECT interval '1 day' AS a", []))
+        list(
+            engine.read(
+                dialect_for("postgresql"),
+                options,
+                "SELECT interval '1 day' AS a",
+                [],
+                Cancellation(),
+            )
+        )
 
 
 def test_no_secret_lies_about_in_the_process(shop: dict[str, str]) -> None:

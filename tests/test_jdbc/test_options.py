@@ -161,7 +161,7 @@ def test_no_secret_is_in_the_error_of_a_bad_url(url):
         ({"partitioning": "auto"}, "'partitioning' is not available in this version, got 'auto'"),
         ({"targetPartitionBytes": "1"}, "'targetPartitionBytes' is not available in this version"),
         ({"snapshot": "true"}, "'snapshot' is not available in this version"),
-        ({"maxConnections": "4"}, "'maxConnections' is not available in this version"),
+        ({"maxConnections": "0"}, "'maxConnections' must be a whole number from 1 up, got '0'"),
     ],
 )  # fmt: skip
 def test_bad_options_say_what_to_write(options, message):
@@ -325,7 +325,7 @@ def test_the_reference_names_every_option_of_the_specification():
     names = {name for name, _, _ in reference}
     spark = """url dbtable query user password partitionColumn lowerBound upperBound numPartitions
     predicates fetchsize queryTimeout sessionInitStatement prepareQuery customSchema
-    pushDownPredicate pushDownLimit hint engine table params connectTimeout"""
+    pushDownPredicate pushDownLimit hint engine table params connectTimeout maxConnections"""
     assert names == set(spark.split())
     assert ("fetchsize", "65536") in {(name, default) for name, default, _ in reference}
     assert all(description for _, _, description in reference)
