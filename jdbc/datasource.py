@@ -13,11 +13,12 @@ import pyarrow as pa
 
 from .arrow_types import parse_custom_schema
 from .cancellation import Cancellation
+from .cuts import plan_cuts
 from .dialects import Column, ColumnRead, Dialect, dialect_for
 from .engines import choose_engine, engine_for
 from .errors import ColumnTypeError, JDBCError
 from .options import JDBCOptions
-from .partitioning import Range, find_column, parse_bound, plan_ranges
+from .partitioning import Range
 from .query import (
     Condition,
     count_sql,
@@ -123,8 +124,8 @@ class JDBCArrowDataSource:
     def describe_partition(
         self, spec: Mapping[str, Any], options: Mapping[str, str], scan: WantedScan, /
     ) -> dict[str, str]:
-        """Return rows, SQL, engine and the reason for the engine, without asking the database."""
-        facts = {"engine": str(spec["engine"]), "why": str(spec["why"])}
+        """Return rows, SQL, engine and why, and whence the cuts, without asking the database."""
+        facts = {name: str(spec[name]) for name in ("engine", "why", "cuts") if name in spec}
         if _columns_of(scan.schema) is None:
             return facts
         try:
@@ -227,16 +228,12 @@ def _pieces(
     """Return what each spec says of its rows."""
     if options.predicates:
         return [{"predicate": i} for i in range(len(options.predicates))]
-    if options.partition_column is None:
-        return [{}]
-    by_name = {column.name: column for column in columns}
-    column = by_name[find_column(options.partition_column, list(by_name))]
-    _, kind = dialect.partition_key(column)
-    lower = parse_bound(options.lower_bound or "", kind, "lowerBound")
-    upper = parse_bound(options.upper_bound or "", kind, "upperBound")
-    ranges = plan_ranges(lower, upper, options.num_partitions or 1)
-    key = {"column": column.name, "type": column.database_type}
-    return [{"range": {**key, **piece.to_json()}} for piece in ranges]
+    cuts = plan_cuts(dialect, options, columns)
+    told = {"cuts": cuts.source} if cuts.source else {}
+    if cuts.key is None:
+        return [told]
+    key = {"column": cuts.key.name, "type": cuts.key.database_type}
+    return [{"range": {**key, **piece.to_json()}, **told} for piece in cuts.ranges]
 
 
 def _may_match(spec: Mapping[str, Any], predicates: Sequence[Condition]) -> bool:

@@ -50,8 +50,6 @@ _WRITING = (
 )
 # Planned options: option -> the values that ask for nothing, and what to write instead.
 _PLANNED = {
-    "partitioning": (("range",), "write partitionColumn, lowerBound and upperBound, or predicates"),
-    "targetPartitionBytes": ((), "write numPartitions"),
     "snapshot": (("false",), "leave it out; each partition reads what is committed when it runs"),
 }
 _TUNING = "it tunes a Java driver, and changes no row that is read"
@@ -115,6 +113,30 @@ def _count(name: str, text: str) -> int:
 
 def _fetchsize(name: str, text: str) -> int:
     return _count(name, text) or 65536
+
+
+def _partitioning(name: str, text: str) -> str:
+    kind = text.strip().lower()
+    if kind == "physical":
+        raise OptionError(name, f"{_NOT_HERE}, got {text!r}", "write 'auto', which cuts a key")
+    if kind not in ("range", "auto"):
+        raise OptionError(
+            name, f"must be 'range' or 'auto', got {text!r}", "write one of them, or leave it out"
+        )
+    return kind
+
+
+_BYTES = re.compile(r"([0-9]{1,15})\s*(?:([kmgt])(i?)b)?b?", re.IGNORECASE)
+
+
+def _bytes(name: str, text: str) -> int:
+    found = _BYTES.fullmatch(text.strip())
+    if found is None or int(found[1]) == 0:
+        raise OptionError(
+            name, f"must be a number of bytes above 0, got {text!r}", "write e.g. '128MB'"
+        )
+    power = "kmgt".index(found[2].lower()) + 1 if found[2] else 0
+    return int(found[1]) * int((1024 if found[3] else 1000) ** power)
 
 
 def _seconds(name: str, text: str) -> float:
@@ -198,7 +220,7 @@ class JDBCOptions:
         ),
     )
     partition_column: str | None = _option(
-        "partitionColumn", "Numeric, date or timestamp column to cut into ranges", _text
+        "partitionColumn", "Column to cut into ranges: numbers, dates or timestamps", _text
     )
     lower_bound: str | None = _option(
         "lowerBound", "Where the cuts begin; rows below are read too", _as_is
@@ -208,6 +230,16 @@ class JDBCOptions:
     )
     num_partitions: int | None = _option(
         "numPartitions", "How many ranges to aim for; 1 or less reads everything at once", _whole
+    )
+    target_partition_bytes: int | None = _option(
+        "targetPartitionBytes",
+        "Size to aim for in place of numPartitions, e.g. 128MB; the database's estimate counts",
+        _bytes,
+    )
+    partitioning: str | None = _option(
+        "partitioning",
+        "range: between the bounds; auto: of about as many rows each, the default without bounds",
+        _partitioning,
     )
     predicates: tuple[str, ...] = _option(
         "predicates",
@@ -452,37 +484,57 @@ def _write_for_database(values: dict[str, Any], name: str) -> None:
         values["dbtable"] = ".".join(map(dialect.quote, parts))
 
 
-def _check_partitioning(values: dict[str, Any]) -> None:
-    group = {
-        "partition_column": "partitionColumn",
-        "lower_bound": "lowerBound",
-        "upper_bound": "upperBound",
-        "num_partitions": "numPartitions",
-    }
-    count = values.get("num_partitions")
-    present = [name for field_name, name in group.items() if field_name in values]
-    missing = [name for field_name, name in group.items() if field_name not in values]
+_GROUP = {
+    "partition_column": "partitionColumn",
+    "lower_bound": "lowerBound",
+    "upper_bound": "upperBound",
+    "num_partitions": "numPartitions",
+    "target_partition_bytes": "targetPartitionBytes",
+    "partitioning": "partitioning",
+}
+_BOUNDS = ("lowerBound", "upperBound")
+_COUNTS = ("numPartitions", "targetPartitionBytes")
+
+
+def _check_partitioning(values: Mapping[str, Any]) -> None:
+    given = {name: values[key] for key, name in _GROUP.items() if key in values}
     if "predicates" in values:
-        if "partition_column" in values or "lower_bound" in values or "upper_bound" in values:
-            raise OptionError("predicates", f"cannot go with {present[0]!r}", "give one of the two")
-        if count is not None and count != len(values["predicates"]):
-            raise OptionError(
-                "numPartitions",
-                f"is {count} but there are {len(values['predicates'])} predicates",
-                "leave it out; each predicate is one partition",
-            )
-    elif present == ["numPartitions"] and count is not None:
-        if count > 1:
-            raise OptionError(
-                "numPartitions",
-                f"is {count} but nothing says where to cut",
-                "give partitionColumn, lowerBound and upperBound as well, or predicates",
-            )
-    elif present and missing:
+        _check_predicates(given, len(values["predicates"]))
+        return
+    if all(name in given for name in _COUNTS):
         raise OptionError(
-            present[0],
+            "targetPartitionBytes", "and 'numPartitions' are both given", "give one of the two"
+        )
+    kind = given.get("partitioning")
+    bounded = [name for name in _BOUNDS if name in given]
+    if kind == "auto" and bounded:
+        raise OptionError(
+            bounded[0], "cannot go with partitioning 'auto'", "leave out one of the two"
+        )
+    needed: list[str] = []
+    if bounded or kind == "range":
+        needed = ["partitionColumn", *_BOUNDS]
+    missing = [name for name in needed if name not in given]
+    if given and not any(name in given for name in _COUNTS):
+        missing.append("numPartitions")
+    if missing:
+        raise OptionError(
+            next(iter(given)),
             f"needs {', '.join(map(repr, missing))} beside it",
-            "give partitionColumn, lowerBound, upperBound and numPartitions, or none of them",
+            "give partitionColumn, lowerBound, upperBound and numPartitions, or none of the bounds"
+            " to have the cuts found",
+        )
+
+
+def _check_predicates(given: Mapping[str, Any], count: int) -> None:
+    others = [name for name in given if name != "numPartitions"]
+    if others:
+        raise OptionError("predicates", f"cannot go with {others[0]!r}", "give one of the two")
+    if given.get("numPartitions", count) != count:
+        raise OptionError(
+            "numPartitions",
+            f"is {given['numPartitions']} but there are {count} predicates",
+            "leave it out; each predicate is one partition",
         )
 
 

@@ -6,7 +6,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal
 from fractions import Fraction
@@ -18,10 +18,26 @@ import pyarrow as pa
 
 from .errors import OptionError
 
-__all__ = ["Range", "bound_value", "find_column", "parse_bound", "plan_ranges", "range_condition"]
+__all__ = [
+    "MAX_RANGES",
+    "Position",
+    "Range",
+    "bound_value",
+    "find_column",
+    "has_positions",
+    "not_cut",
+    "parse_bound",
+    "plan_ranges",
+    "position_of",
+    "range_condition",
+    "ranges_between",
+]
 
 MAX_RANGES = 1_000_000
 """More tasks than this bring down a scheduler; a slip of the finger should not."""
+
+Position = int | float | Decimal | str
+"""A place in a column, in its unit."""
 
 _INT64 = range(-(2**63), 2**63)
 _EPOCH = date(1970, 1, 1)
@@ -39,24 +55,34 @@ class Range:
     ----------
     lower, upper
         In the column's unit: days for a date, microseconds for a timestamp, both since 1970-01-01
-        UTC; the number itself for every other column. None is open. A NaN sorts last, as in
-        PostgreSQL, so it belongs to the range that is open above.
+        UTC; the number or text itself for every other column. Bounds that a user gives are whole;
+        cuts that were found among a column's values may be of any kind. None is open. A NaN sorts
+        last, as in PostgreSQL, so it belongs to the range that is open above.
     nulls
         Whether NULLs belong here: to the first range, and to no other.
     """
 
-    lower: int | None
-    upper: int | None
+    lower: Position | None
+    upper: Position | None
     nulls: bool
 
     def to_json(self) -> dict[str, Any]:
         """Return the range as a dict that JSON can carry."""
-        return asdict(self)
+        ends = {"lower": self.lower, "upper": self.upper}
+        plain = {
+            name: {"decimal": f"{end}"} if isinstance(end, Decimal) else end
+            for name, end in ends.items()
+        }
+        return {**plain, "nulls": self.nulls}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         """Return the range that `to_json` wrote."""
-        return cls(value["lower"], value["upper"], value["nulls"])
+        lower, upper = (
+            Decimal(end["decimal"]) if isinstance(end, dict) else end
+            for end in (value["lower"], value["upper"])
+        )
+        return cls(lower, upper, value["nulls"])
 
     def may_match(self, op: str, value: Any = None) -> bool:
         """Say whether a row of this range can satisfy ``column op value``; True when unsure.
@@ -85,10 +111,11 @@ class Range:
                 return True
 
     def _reaches(self, op: str, position: float | Decimal | Fraction) -> bool:
-        above = self.lower is None or (
-            self.lower < position if op == "<" else self.lower <= position
-        )
-        below = self.upper is None or position < self.upper
+        # Any: Python compares these kinds of numbers exactly, which no type says.
+        lower: Any = self.lower
+        upper: Any = self.upper
+        above = lower is None or (lower < position if op == "<" else lower <= position)
+        below = upper is None or position < upper
         match op:
             case "==":
                 return above and below
@@ -150,8 +177,12 @@ def plan_ranges(lower: int, upper: int, count: int) -> list[Range]:
             f"write at most {MAX_RANGES}",
         )
     start, stride = _start_and_stride(lower, upper, count)
-    cuts = [start + step * stride for step in range(count - 1)]
-    edges: list[int | None] = [None, *cuts, None]
+    return ranges_between([start + step * stride for step in range(count - 1)])
+
+
+def ranges_between(cuts: Sequence[Position]) -> list[Range]:
+    """Return the ranges that ascending cuts make: one more than there are cuts."""
+    edges: list[Position | None] = [None, *cuts, None]
     return [Range(low, high, nulls=low is None) for low, high in pairwise(edges)]
 
 
@@ -175,7 +206,7 @@ def _share(bound: int, count: Decimal) -> Decimal:
     )
 
 
-def range_condition(piece: Range, column_sql: str, literal: Callable[[int], str]) -> str:
+def range_condition(piece: Range, column_sql: str, literal: Callable[[Any], str]) -> str:
     """Return the SQL condition for one range; the empty text where the range holds every row.
 
     Parameters
@@ -260,24 +291,72 @@ def parse_bound(text: str, arrow_type: pa.DataType, option: str = "lowerBound") 
         If the text does not fit the type, or no range can be cut on such a type.
     """
     types = pa.types
-    if (
-        types.is_integer(arrow_type)
-        or types.is_decimal(arrow_type)
-        or types.is_floating(arrow_type)
-    ):
+    if _is_number(arrow_type):
         return _whole_number(text, option)
     if types.is_date(arrow_type):
         return _moment(text, option, "date").days
     if types.is_timestamp(arrow_type):
         return _microseconds(text, option, zoned=arrow_type.tz is not None)
-    raise OptionError(
+    raise not_cut(str(arrow_type))
+
+
+def not_cut(type_name: str) -> OptionError:
+    """Return the error for a column of a type that has no ranges."""
+    return OptionError(
         "partitionColumn",
-        f"names a column of type {arrow_type}",
+        f"names a column of type {type_name}",
         "name one that holds numbers, dates or timestamps, or write predicates",
     )
 
 
-def bound_value(position: int, arrow_type: pa.DataType) -> int | date | datetime:
+def _is_number(arrow_type: pa.DataType) -> bool:
+    types = pa.types
+    return bool(
+        types.is_integer(arrow_type)
+        or types.is_decimal(arrow_type)
+        or types.is_floating(arrow_type)
+    )
+
+
+def has_positions(arrow_type: pa.DataType) -> bool:
+    """Say whether `position_of` knows the type."""
+    types = pa.types
+    ordered = types.is_date(arrow_type) or types.is_timestamp(arrow_type)
+    return bool(_is_number(arrow_type) or ordered or types.is_string(arrow_type))
+
+
+def position_of(value: Any, arrow_type: pa.DataType) -> Position | None:
+    """Return where a value of a column lies, in the column's unit; None if it has no place there.
+
+    Parameters
+    ----------
+    value
+        A number, or a text as a database prints one, a date (ISO) or a timestamp (ISO, UTC).
+    arrow_type
+        Type of the partition column.
+    """
+    types = pa.types
+    try:
+        if types.is_string(arrow_type):
+            return value if isinstance(value, str) else None
+        if types.is_date(arrow_type):
+            return (date.fromisoformat(value) - _EPOCH).days
+        if types.is_timestamp(arrow_type):
+            moment = datetime.fromisoformat(value)
+            utc = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return (utc - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+        if types.is_floating(arrow_type):
+            return float(value) if math.isfinite(float(value)) else None
+        number = Decimal(value)
+        whole = number.is_finite() and number == number.to_integral_value()
+        if types.is_integer(arrow_type):
+            return int(number) if whole else None
+        return int(number) if whole else number if number.is_finite() else None
+    except (ValueError, TypeError, ArithmeticError):
+        return None
+
+
+def bound_value(position: Any, arrow_type: pa.DataType) -> Any:
     """Return a position in the column's unit as the Python value that a dialect's literal takes.
 
     A timestamp with a zone comes back aware, in UTC, so that its literal can carry the offset: at

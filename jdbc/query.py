@@ -16,6 +16,7 @@ __all__ = [
     "comparison",
     "count_sql",
     "describe_sql",
+    "plain_select",
     "predicate_condition",
     "range_sql",
     "select_sql",
@@ -64,6 +65,11 @@ def count_sql(
     return f"{_prefix(options)}SELECT count(*) FROM ({rows}) AS counted"  # noqa: S608 - made here
 
 
+def plain_select(options: JDBCOptions, items: str, tail: str = "") -> str:
+    """Return a SELECT of the relation with text of a dialect after it; for statistics."""
+    return f"{_select(options, items, (), None)} {tail}".rstrip()
+
+
 def _select(
     options: JDBCOptions,
     items: str,
@@ -91,8 +97,9 @@ def range_sql(dialect: Dialect, column: Column, piece: Range) -> str:
     """Return the condition for one range of the partition column; empty if it holds all rows."""
     operand, kind = dialect.partition_key(column)
 
-    def literal(position: int) -> str:
-        return dialect.literal(bound_value(position, kind), kind)
+    def literal(position: Any) -> str:
+        text = dialect.literal(bound_value(position, kind), kind)
+        return text if dialect.range_bound is None else dialect.range_bound(column, text)
 
     return range_condition(piece, operand, literal)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
@@ -16,9 +16,22 @@ if TYPE_CHECKING:
     from ..cancellation import Cancellation
     from ..options import JDBCOptions
 
-__all__ = ["SUPPORTED", "Column", "ColumnRead", "Dialect", "dialect_for"]
+__all__ = [
+    "SUPPORTED",
+    "Ask",
+    "Column",
+    "ColumnRead",
+    "Dialect",
+    "KeyValues",
+    "Statistics",
+    "dialect_for",
+]
 
-SUPPORTED = ("postgresql", "sqlite", "mysql", "mariadb")
+Ask = Callable[..., list[tuple[Any, ...]]]
+"""``ask(sql, *parameters)``: the rows of a statement, or `JDBCError`. Parameters are spelt as the
+driver spells them, and a statement without any may hold such characters."""
+
+SUPPORTED = ("postgresql", "sqlite", "mysql", "mariadb", "duckdb")
 """Dialects that this version reads; the URLs of more are understood."""
 _SAME = {"mariadb": "mysql"}
 
@@ -69,6 +82,48 @@ class ColumnRead:
     raw_type: pa.DataType
 
 
+@dataclass(frozen=True)
+class KeyValues:
+    """Some values of a key, to cut it by.
+
+    Attributes
+    ----------
+    weighted
+        Each value with the share of rows for which it stands, in any unit; a value may come more
+        than once. Integers, floats, or texts as the database prints them; None is NULL.
+    source
+        Where they are from, for a person: ``"sample of id: 20,000 values"``.
+    """
+
+    weighted: Sequence[tuple[Any, float]]
+    source: str
+
+
+class Statistics(Protocol):
+    """What a database tells of a relation before it is read; a module that has these functions.
+
+    Called while partitions are planned, on the client, on a session whose statements end after a
+    minute. What they tell decides how even the partitions are, never which rows they hold.
+    """
+
+    def keys(self, ask: Ask, options: JDBCOptions, columns: Sequence[Column]) -> Sequence[Column]:
+        """Return columns to cut by, the best first; none for a query.
+
+        They need not be of the described ones, but a worker must be able to compare them.
+        """
+        ...
+
+    def values(
+        self, ask: Ask, options: JDBCOptions, column: Column, operand: str, count: int
+    ) -> KeyValues:
+        """Return values of a column (``operand`` is its ``partition_key``) to cut ``count`` by."""
+        ...
+
+    def size(self, ask: Ask, options: JDBCOptions, columns: Sequence[Column]) -> int:
+        """Return about how many bytes the rows take in the database."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
     """One database: how it quotes, which engines read it, how its columns become Arrow.
@@ -98,7 +153,8 @@ class Dialect:
     partition_key
         SQL for a partition column that orders all values as its bounds do, and the Arrow type of
         those bounds (the dialect's own, whatever ``customSchema`` says); `OptionError` for a column
-        that cannot be cut so.
+        that cannot be cut so. A string is a type of bounds only where the SQL orders texts by their
+        code points.
     session
         Statements that each engine runs on each new session before the query.
     in_transaction
@@ -126,6 +182,12 @@ class Dialect:
         For a database whose drivers guess a column's type from its first rows: from the reads of a
         query to a SELECT of one row with a value of each ``raw_type``. connectorx and adbc run
         ``{first_row} UNION ALL SELECT * FROM ({sql})`` and drop the first row of the result.
+    statistics, asking
+        What is known of keys and sizes, and a session to ask it on; for a database without them,
+        bounds have to be given.
+    range_bound
+        ``(column, literal)``: SQL for a bound, for keys that mean the same rows only as long as
+        nothing else changes; fails when that has changed.
     is_null
         For a database where ``IS NULL`` is not quite Arrow's NULL: SQL for a column that is true
         where Arrow has a NULL, else false.
@@ -155,6 +217,9 @@ class Dialect:
     ]
     error: Callable[[BaseException, JDBCOptions], JDBCError]
     first_row: Callable[[Sequence[ColumnRead]], str] | None = None
+    statistics: Statistics | None = None
+    asking: Callable[[JDBCOptions], AbstractContextManager[Ask]] | None = None
+    range_bound: Callable[[Column, str], str] | None = None
     is_null: Callable[[Column], str] | None = None
     in_transaction: bool = False
     cancel_tagged: Callable[[JDBCOptions, str], None] | None = None

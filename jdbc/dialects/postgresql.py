@@ -31,9 +31,10 @@ from ..arrow_types import (
 from ..cancellation import Cancellation
 from ..errors import ColumnValueError, ConnectError, EngineError, JDBCError, QueryError
 from ..options import JDBCOptions
+from ..partitioning import not_cut
 from ..query import comparison
 from ..url import JDBCUrl, redact
-from . import Column, ColumnRead, Dialect
+from . import Ask, Column, ColumnRead, Dialect, postgresql_statistics
 
 __all__ = ["DIALECT"]
 
@@ -139,6 +140,29 @@ def _look_for_proxy(
 
 def _digest(options: JDBCOptions) -> str:
     return hashlib.sha256(_conninfo(options).encode()).hexdigest()
+
+
+@contextmanager
+def _asking(options: JDBCOptions) -> Iterator[Ask]:
+    def ask(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        try:
+            with connection.transaction():  # what fails leaves the session fit for the next
+                return connection.execute(sql.encode(), parameters or None).fetchall()
+        except psycopg.Error as e:
+            error = _error(e, options)
+        raise error
+
+    failure = None
+    try:
+        connection = _connect(options)
+    except psycopg.Error as e:
+        failure = _error(e, options)
+    if failure is not None:
+        raise failure
+    try:
+        yield ask
+    finally:
+        _close(connection)
 
 
 def _preflight(options: JDBCOptions) -> None:
@@ -579,8 +603,17 @@ def _fits_float4(value: float) -> bool:
     return packed == value
 
 
+_CUT_AS_TEXT = {"text": ' COLLATE "C"', "varchar": ' COLLATE "C"', "uuid": ""}
+
+
 def _partition_key(column: Column) -> tuple[str, pa.DataType]:
-    return _quote(column.name), _arrow_type(column.database_type)
+    quoted, kind = _quote(column.name), _arrow_type(column.database_type)
+    if not pa.types.is_string(kind):
+        return quoted, kind
+    collation = _CUT_AS_TEXT.get(_base(column.database_type))
+    if collation is None:  # an enum and its like have an order of their own
+        raise not_cut(column.database_type)
+    return f"{quoted}{collation}", kind
 
 
 DIALECT = Dialect(
@@ -602,6 +635,8 @@ DIALECT = Dialect(
     adbc_statement=_adbc_statement,
     dbapi_rows=_dbapi_rows,
     error=_error,
+    statistics=postgresql_statistics,
+    asking=_asking,
     in_transaction=True,
     cancel_tagged=_cancel_tagged,
 )

@@ -36,7 +36,8 @@ from ..errors import (
 from ..options import JDBCOptions
 from ..query import comparison
 from ..url import redact
-from . import Column, ColumnRead, Dialect
+from . import Ask, Column, ColumnRead, Dialect, sqlite_statistics
+from .sqlite_statistics import ROWID
 
 __all__ = ["DIALECT"]
 
@@ -104,6 +105,26 @@ def _connect(options: JDBCOptions, text_factory: type = str) -> sqlite3.Connecti
         connection.close()
         raise
     return connection
+
+
+@contextmanager
+def _asking(options: JDBCOptions) -> Iterator[Ask]:
+    def ask(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        try:
+            return connection.execute(sql, parameters).fetchall()
+        except sqlite3.Error as e:
+            error = _error(e, options)
+        raise error
+
+    failure = None
+    try:
+        connection = _connect(options)
+    except sqlite3.Error as e:
+        failure = _error(e, options)
+    if failure is not None:
+        raise failure
+    with closing(connection):
+        yield ask
 
 
 def _preflight(options: JDBCOptions) -> None:
@@ -176,7 +197,7 @@ def _error(exception: BaseException, options: JDBCOptions) -> JDBCError:
         return _wrong_class(bytes.fromhex(snag["column"]).decode(), snag["storage"])
     message = f"{options.url.label}: {_NOISE.sub('', text)}"
     if "interrupted" in text and options.query_timeout:
-        return QueryError(f"{message} after queryTimeout={options.query_timeout} seconds")
+        return QueryError(f"{message} after queryTimeout={options.query_timeout} seconds", "57014")
     if _NOT_OPENED.search(text):
         try:
             _existing_path(options)
@@ -186,7 +207,12 @@ def _error(exception: BaseException, options: JDBCOptions) -> JDBCError:
     return QueryError(message, transient=_BUSY.search(text) is not None)
 
 
-def _wrong_class(column: str, storage: str) -> ColumnValueError:
+def _wrong_class(column: str, storage: str) -> JDBCError:
+    if storage == "rowid":
+        return QueryError(
+            f"the schema of the file has changed since {column} was cut into ranges, and VACUUM may"
+            " have numbered the rows anew: plan again, or name a partitionColumn"
+        )
     if storage == "wide":
         problem, remedy = "holds an integer that a double cannot hold exactly", "DECIMAL(38, 0)"
     else:
@@ -566,6 +592,8 @@ def _has_text_affinity(column: Column) -> bool:
 
 def _partition_key(column: Column) -> tuple[str, pa.DataType]:
     """Order numbers, then text, then blobs, as SQLite does: each value has one place."""
+    if column.database_type.startswith(ROWID):
+        return _quote(column.name), pa.int64()
     own = _own_type(column.database_type)
     if own in (pa.int64(), pa.float64(), pa.date32()) and not _has_text_affinity(column):
         return _quote(column.name), own
@@ -574,6 +602,18 @@ def _partition_key(column: Column) -> tuple[str, pa.DataType]:
         f"names {column.name!r}, which SQLite holds as {column.database_type!r} and cannot cut",
         "name an INTEGER column (the primary key, or rowid in a query), or write predicates",
     )
+
+
+def _range_bound(column: Column, literal: str) -> str:
+    """Have a bound of rowids fail once they may be those of other rows.
+
+    SQLite works out a bound before it looks for rows, so also where it will find none.
+    """
+    before, found, version = column.database_type.partition(ROWID)
+    if before or not found:
+        return literal
+    now, snag = "(SELECT schema_version FROM pragma_schema_version)", _snag(column, "'rowid'")
+    return f"(CASE WHEN {now} = {int(version)} THEN {literal} ELSE {snag} END)"
 
 
 DIALECT = Dialect(
@@ -596,4 +636,7 @@ DIALECT = Dialect(
     dbapi_rows=_dbapi_rows,
     error=_error,
     first_row=_first_row,
+    statistics=sqlite_statistics,
+    asking=_asking,
+    range_bound=_range_bound,
 )

@@ -118,6 +118,9 @@ def test_no_secret_is_in_the_error_of_a_bad_url(url):
     assert "option 'url'" in str(caught.value)
 
 
+BOUNDS = {"partitionColumn": "id", "lowerBound": "1", "upperBound": "2", "numPartitions": "2"}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -144,9 +147,19 @@ def test_no_secret_is_in_the_error_of_a_bad_url(url):
         # Would make the drivers read text in another encoding.
         ({"client_encoding": "latin1"}, "'client_encoding' is not an option"),
         ({"lowerBound": "1"}, "needs 'partitionColumn', 'upperBound', 'numPartitions'"),
-        ({"partitionColumn": "id", "numPartitions": "4"}, "needs 'lowerBound', 'upperBound'"),
+        ({"partitionColumn": "id"}, "'partitionColumn' needs 'numPartitions' beside it"),
+        ({"upperBound": "9", "partitionColumn": "id"}, "needs 'lowerBound', 'numPartitions'"),
         ({"partitionColumn": "id", "lowerBound": "1", "upperBound": "2"}, "needs 'numPartitions'"),
-        ({"numPartitions": "4"}, "is 4 but nothing says where to cut; give partition"),
+        ({"partitioning": "range"}, "needs 'partitionColumn', 'lowerBound', 'upperBound', 'num"),
+        ({"partitioning": "range", "numPartitions": "4"}, "needs 'partitionColumn', 'lowerBound',"),
+        ({"partitioning": "auto"}, "'partitioning' needs 'numPartitions' beside it"),
+        ({"partitioning": "even"}, "'partitioning' must be 'range' or 'auto', got 'even'"),
+        ({**BOUNDS, "partitioning": "auto"}, "'lowerBound' cannot go with partitioning 'auto'"),
+        ({**BOUNDS, "targetPartitionBytes": "1"}, "'targetPartitionBytes' and 'numPartitions' are"),
+        ({"targetPartitionBytes": "0"}, "must be a number of bytes above 0, got '0'; write e.g."),
+        ({"targetPartitionBytes": "1 XB"}, "must be a number of bytes above 0, got '1 XB'"),
+        ({"predicates": '["a"]', "targetPartitionBytes": "9"}, "cannot go with 'targetPartitionB"),
+        ({"predicates": '["a"]', "partitioning": "auto"}, "cannot go with 'partitioning'"),
         ({"numPartitions": "2.0"}, "'numPartitions' must be a whole number, got '2.0'"),
         ({"predicates": "id < 10"}, "'predicates' is not JSON; write a JSON array"),
         ({"predicates": '{"a": 1}'}, "'predicates' must be a JSON array"),
@@ -158,8 +171,7 @@ def test_no_secret_is_in_the_error_of_a_bad_url(url):
         ({"predicates": '["a"]', "numPartitions": "4"}, "is 4 but there are 1 predicates"),
         ({"mode": "append"}, "'mode' is for writing, and writing is out of scope"),
         ({"createTableOptions": "x"}, "writing is out of scope"),
-        ({"partitioning": "auto"}, "'partitioning' is not available in this version, got 'auto'"),
-        ({"targetPartitionBytes": "1"}, "'targetPartitionBytes' is not available in this version"),
+        ({"partitioning": "physical"}, "'partitioning' is not available in this version, got 'phy"),
         ({"snapshot": "true"}, "'snapshot' is not available in this version"),
         ({"maxConnections": "0"}, "'maxConnections' must be a whole number from 1 up, got '0'"),
     ],
@@ -168,6 +180,14 @@ def test_bad_options_say_what_to_write(options, message):
     with pytest.raises(OptionError) as caught:
         parse(**options)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1", 1), ("64000000", 64 * 10**6), ("128MB", 128 * 10**6), (" 2 gib ", 2**31), ("5kB", 5000)],
+)
+def test_sizes_as_people_write_them(text, size):
+    assert parse(targetPartitionBytes=text).target_partition_bytes == size
 
 
 def test_what_must_be_there():
@@ -183,7 +203,7 @@ def test_what_must_be_there():
     "options",
     [
         {"snapshot": "FALSE"},
-        {"partitioning": "range"},
+        {"partitioning": "AUTO", "numPartitions": "1"},
         {"numPartitions": "1"},
         {"numPartitions": "0"},
         {"predicates": '["a", "b"]', "numPartitions": "2"},
@@ -325,7 +345,8 @@ def test_the_reference_names_every_option_of_the_specification():
     names = {name for name, _, _ in reference}
     spark = """url dbtable query user password partitionColumn lowerBound upperBound numPartitions
     predicates fetchsize queryTimeout sessionInitStatement prepareQuery customSchema
-    pushDownPredicate pushDownLimit hint engine table params connectTimeout maxConnections"""
+    pushDownPredicate pushDownLimit hint engine table params connectTimeout
+    partitioning targetPartitionBytes maxConnections"""
     assert names == set(spark.split())
     assert ("fetchsize", "65536") in {(name, default) for name, default, _ in reference}
     assert all(description for _, _, description in reference)
