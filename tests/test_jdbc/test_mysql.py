@@ -552,6 +552,25 @@ def test_a_stream_that_is_closed_early_leaves_no_session(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_a_read_that_is_cancelled_ends_in_the_server_too(
+    server: dict[str, str], db: Any, engine: str
+) -> None:
+    query = "SELECT 'no longer wanted' AS a, sleep(60) FROM seq_1_to_2"
+    options = server | {"query": query, "engine": engine}
+    source = JDBCArrowDataSource()
+    (spec,) = source.plan_partitions(options)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        job = pool.submit(lambda: list(source.read_partition(spec, options)))
+        assert until(lambda: running(db, "no longer wanted"))
+        source.cancel()
+        assert running(db, "no longer wanted") == []
+        with pytest.raises(QueryError) as caught:
+            job.result(10)
+    assert not caught.value.transient
+    assert options["password"] not in seen(caught.value)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_threads_read_at_once(orders: dict[str, str], engine: str) -> None:
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         tables = list(pool.map(lambda _: read(orders, engine), range(16)))
