@@ -86,7 +86,7 @@ def keys(ask: Ask, options: JDBCOptions, columns: Sequence[Column]) -> list[Colu
 def values(ask: Ask, options: JDBCOptions, column: Column, operand: str, count: int) -> KeyValues:
     """Return what ANALYZE found if that is fresh and fine enough, else a sample."""
     table = _table(ask, options)
-    is_text = "COLLATE" in operand
+    is_text = operand.endswith(' COLLATE "C"')
     if is_text:
         _check_encoding(ask)
     elif table is not None and not table.children:
