@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from .errors import ColumnTypeError, ColumnValueError, OptionError
 
 __all__ = [
+    "DUCKDB",
     "MYSQL",
     "POSTGRESQL",
     "SQLITE",
@@ -148,10 +149,50 @@ MYSQL = (
     TypeRow(("every other",), "an error", "cast it in a query"),
 )
 
+_NO_FINITE = "infinity is an error"
+_BY_DUCKDB = "as DuckDB prints it"
+DUCKDB = (
+    TypeRow(("BOOLEAN",), pa.bool_()),
+    TypeRow(("TINYINT",), pa.int8()),
+    TypeRow(("SMALLINT",), pa.int16()),
+    TypeRow(("INTEGER",), pa.int32()),
+    TypeRow(("BIGINT",), pa.int64()),
+    TypeRow(("UTINYINT",), pa.uint8()),
+    TypeRow(("USMALLINT",), pa.uint16()),
+    TypeRow(("UINTEGER",), pa.uint32()),
+    TypeRow(("UBIGINT",), pa.uint64()),
+    TypeRow(("HUGEINT", "UHUGEINT"), pa.decimal128(38, 0), "more than 38 digits are an error"),
+    TypeRow(("FLOAT",), pa.float32()),
+    TypeRow(("DOUBLE",), pa.float64()),
+    TypeRow(("DECIMAL(p,s)",), "decimal128(p, s)"),
+    TypeRow(("VARCHAR",), pa.string()),
+    TypeRow(("BLOB",), pa.binary()),
+    TypeRow(("DATE",), pa.date32(), _RANGE),
+    TypeRow(("TIME",), pa.time64("us"), "24:00 is an error"),
+    TypeRow(("TIME_NS",), pa.time64("ns"), "24:00 is an error"),
+    TypeRow(("TIMESTAMP",), pa.timestamp("us"), _RANGE),
+    TypeRow(("TIMESTAMP_S",), pa.timestamp("s"), _RANGE),
+    TypeRow(("TIMESTAMP_MS",), pa.timestamp("ms"), _RANGE),
+    TypeRow(("TIMESTAMP_NS",), pa.timestamp("ns"), _NO_FINITE),
+    TypeRow(("TIMESTAMP WITH TIME ZONE",), pa.timestamp("us", "UTC"), _RANGE),
+    TypeRow(("TIMESTAMPTZ_NS",), pa.timestamp("ns", "UTC"), _NO_FINITE),
+    TypeRow(
+        ("INTERVAL",),
+        pa.month_day_nano_interval(),
+        "a time of more nanoseconds than 64 bits hold is an error",
+    ),
+    TypeRow(("JSON", "UUID", "ENUM", "BIT", "TIME WITH TIME ZONE"), "string", _BY_DUCKDB),
+    TypeRow(("BIGNUM", "UNION", "VARIANT", "GEOMETRY"), "string", _BY_DUCKDB),
+    TypeRow(("every other",), "string", _BY_DUCKDB),
+    TypeRow(("list", "array"), "list of the above"),
+    TypeRow(("STRUCT",), "struct of the above", "without names of fields: as text"),
+    TypeRow(("MAP",), "map of the above", "with lists, maps or structs as keys: as text"),
+)
+
 
 def type_reference() -> Mapping[str, Sequence[TypeRow]]:
     """Return the tables of types, by dialect, as the documentation prints them."""
-    return {"postgresql": POSTGRESQL, "sqlite": SQLITE, "mysql": MYSQL}
+    return {"postgresql": POSTGRESQL, "sqlite": SQLITE, "mysql": MYSQL, "duckdb": DUCKDB}
 
 
 def decimal_type(precision: int, scale: int) -> pa.DataType | None:
@@ -252,7 +293,7 @@ def _from_text(array: pa.Array, target: pa.DataType, column: str) -> pa.Array:
     if types.is_time(target):
         # Arrow casts no text to a time of day.
         moments = pc.binary_join_element_wise("1970-01-01", array.cast(pa.string()), " ")
-        return moments.cast(pa.timestamp("us")).cast(target)
+        return moments.cast(pa.timestamp(target.unit)).cast(target)
     if types.is_date(target):
         return array.cast(target)
     return array.cast(target)
@@ -362,15 +403,17 @@ def _timestamps(array: pa.Array, target: pa.DataType) -> pa.Array:
     zoned = pc.match_substring_regex(array, r"\d\d:\d\d(:\d\d)?(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)$")
     marked = pc.any(zoned).as_py()
     if not marked:
-        moments = array.cast(pa.timestamp("us"))
+        moments = array.cast(pa.timestamp(target.unit))
         # As the database itself does in a session whose time zone is UTC.
         return moments if target.tz is None else pc.assume_timezone(moments, "UTC").cast(target)
-    moments = array.cast(pa.timestamp("us", "UTC"))
-    return moments.cast(target if target.tz else pa.timestamp("us"))
+    moments = array.cast(pa.timestamp(target.unit, "UTC"))
+    return moments.cast(target if target.tz else pa.timestamp(target.unit))
 
 
 _DAYS = (-719_162, 2_932_896)
-_DAY_US = 86_400_000_000
+_DAY_SECONDS = 86_400
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_INT64_MAX = 2**63 - 1
 
 
 def _check_range(array: pa.Array, column: str) -> None:
@@ -379,10 +422,14 @@ def _check_range(array: pa.Array, column: str) -> None:
     if types.is_date32(array.type):
         _within(array.view(pa.int32()), *_DAYS, column, "date")
     elif types.is_timestamp(array.type):
-        last = (_DAYS[1] + 1) * _DAY_US - 1
-        _within(array.view(pa.int64()), _DAYS[0] * _DAY_US, last, column, "timestamp")
-    elif types.is_time64(array.type) and (pc.max(array.view(pa.int64())).as_py() or 0) >= _DAY_US:
-        raise _misfit(column, "a time of 24:00 or later")
+        day = _DAY_SECONDS * _PER_SECOND[array.type.unit]
+        # The largest integer and its negative are infinities, where the years do not end before.
+        low, high = max(_DAYS[0] * day, 1 - _INT64_MAX), (_DAYS[1] + 1) * day - 1
+        _within(array.view(pa.int64()), low, min(high, _INT64_MAX - 1), column, "timestamp")
+    elif types.is_time64(array.type):
+        day = _DAY_SECONDS * _PER_SECOND[array.type.unit]
+        if (pc.max(array.view(pa.int64())).as_py() or 0) >= day:
+            raise _misfit(column, "a time of 24:00 or later")
 
 
 def _within(numbers: pa.Array, low: int, high: int, column: str, kind: str) -> None:

@@ -180,6 +180,13 @@ PROPERTIES: Mapping[str, DriverProperties] = MappingProxyType(
                 shared_cache synchronous temp_store transaction_mode"""
             ),
         ),
+        "duckdb": DriverProperties(
+            passed=_names("max_memory max_temp_directory_size memory_limit temp_directory threads"),
+            ignored=_names(
+                """access_mode duckdb.read_only jdbc_auto_commit jdbc_pin_db
+                jdbc_stream_results"""
+            ),
+        ),
     }
 )
 """By dialect; one that is missing here passes on no properties beyond the fields of `JDBCUrl`."""

@@ -40,7 +40,6 @@ import dask_sail.errors
 import jdbc
 import jdbc.errors
 from jdbc.arrow_types import parse_custom_schema, type_reference
-from jdbc.dialects import SUPPORTED
 from jdbc.options import option_reference
 from jdbc.url import PROPERTIES
 
@@ -320,7 +319,12 @@ def as_code(name: str) -> str:
     return name if in_words else f"`{name}`"
 
 
-DIALECTS = {"postgresql": "PostgreSQL", "sqlite": "SQLite", "mysql": "MySQL and MariaDB"}
+DIALECTS = {
+    "postgresql": "PostgreSQL",
+    "sqlite": "SQLite",
+    "mysql": "MySQL and MariaDB",
+    "duckdb": "DuckDB",
+}
 
 
 GENERATED: dict[str, tuple[str, Callable[[], str]]] = {
@@ -457,7 +461,7 @@ def typed(name: str, kind: pa.DataType, value: Any) -> tuple[pa.Field, Any]:
 
 DAY = datetime.date(2025, 1, 31)
 NOON = datetime.datetime(2025, 1, 31, 12)
-# By the words of docs/explanation/push-down.md: columns of PostgreSQL, of SQLite, and of MySQL.
+# By the words of docs/explanation/push-down.md: columns of PostgreSQL, SQLite, MySQL, DuckDB.
 COLUMNS: dict[str, tuple[list[tuple[pa.Field, Any]], ...]] = {
     "whole numbers, floats, `numeric`": (
         [
@@ -476,22 +480,36 @@ COLUMNS: dict[str, tuple[list[tuple[pa.Field, Any]], ...]] = {
             typed("float", pa.float32(), 1.5),
             typed("decimal(9,2)", pa.decimal128(9, 2), Decimal("1.50")),
         ],
+        [
+            typed("UBIGINT", pa.uint64(), 1),
+            typed("HUGEINT", pa.decimal128(38, 0), Decimal(1)),
+            typed("FLOAT", pa.float32(), 1.5),
+            typed("DECIMAL(9,2)", pa.decimal128(9, 2), Decimal("1.50")),
+        ],
     ),
     "text": (
         [typed("text", pa.string(), "a")],
         [typed("TEXT", pa.string(), "a")],
         [typed("varchar(9)", pa.string(), "a")],
+        [typed("VARCHAR", pa.string(), "a")],
     ),
-    "boolean": ([typed("bool", pa.bool_(), True)], [typed("BOOLEAN", pa.bool_(), True)], []),
+    "boolean": (
+        [typed("bool", pa.bool_(), True)],
+        [typed("BOOLEAN", pa.bool_(), True)],
+        [],
+        [typed("BOOLEAN", pa.bool_(), True)],
+    ),
     "date": (
         [typed("date", pa.date32(), DAY)],
         [typed("DATE", pa.date32(), DAY)],
         [typed("date", pa.date32(), DAY)],
+        [typed("DATE", pa.date32(), DAY)],
     ),
     "time": (
         [typed("time", pa.time64("us"), NOON.time())],
         [typed("TIME", pa.time64("us"), NOON.time())],
         [typed("time", pa.time64("us"), NOON.time())],
+        [typed("TIME", pa.time64("us"), NOON.time())],
     ),
     "timestamp": (
         [
@@ -503,16 +521,31 @@ COLUMNS: dict[str, tuple[list[tuple[pa.Field, Any]], ...]] = {
             typed("datetime", pa.timestamp("us"), NOON),
             typed("timestamp", pa.timestamp("us", "UTC"), NOON.replace(tzinfo=datetime.UTC)),
         ],
+        [
+            typed("TIMESTAMP_S", pa.timestamp("s"), NOON),
+            typed("TIMESTAMP_NS", pa.timestamp("ns"), NOON),
+            typed(
+                "TIMESTAMP WITH TIME ZONE",
+                pa.timestamp("us", "UTC"),
+                NOON.replace(tzinfo=datetime.UTC),
+            ),
+        ],
     ),
     "bytes": (
         [typed("bytea", pa.binary(), b"a")],
         [typed("BLOB holding blob", pa.binary(), b"")],
         [typed("blob", pa.binary(), b"a")],
+        [typed("BLOB", pa.binary(), b"a")],
     ),
     "other types, and columns that `customSchema` changed": (
         [typed("uuid", pa.string(), "a"), typed("int8", pa.decimal128(20, 0), Decimal(1))],
         [typed("INTEGER", pa.decimal128(20, 0), Decimal(1))],
         [typed("enum", pa.string(), "a"), typed("int", pa.decimal128(20, 0), Decimal(1))],
+        [
+            typed("ENUM", pa.string(), "a"),
+            typed("TIME_NS", pa.time64("ns"), NOON.time()),
+            typed("BIGINT", pa.decimal128(20, 0), Decimal(1)),
+        ],
     ),
 }
 ASKED = {
@@ -528,7 +561,7 @@ def test_databases_are_asked_what_the_page_on_push_down_tells() -> None:
     rows = cells("docs/explanation/push-down.md", "column")
     assert {words for words, *_ in rows} == {*COLUMNS, "any, `isna` and `notna`"}
     for words, *asked in rows:
-        for dialect, told, columns in zip(SUPPORTED, asked, COLUMNS.get(words, ()), strict=False):
+        for dialect, told, columns in zip(DIALECTS, asked, COLUMNS.get(words, ()), strict=False):
             for field, value in columns:
                 found = asked_for(dialect, field, value)
                 assert found == ASKED[told] | {"is null", "not null"}, (dialect, field.metadata)

@@ -182,6 +182,11 @@ class Dialect:
         For a database whose drivers guess a column's type from its first rows: from the reads of a
         query to a SELECT of one row with a value of each ``raw_type``. connectorx and adbc run
         ``{first_row} UNION ALL SELECT * FROM ({sql})`` and drop the first row of the result.
+    arrow_batches
+        ``(options, sql, cancellation)``: for a database whose Python driver has an Arrow stream, a
+        context manager that gives an iterator of batches of about ``fetchsize`` rows; leaving it
+        ends query and session, and so does ``cancellation``, from another thread. The engine adbc
+        reads it in place of an ADBC driver.
     statistics, asking
         What is known of keys and sizes, and a session to ask it on; for a database without them,
         bounds have to be given.
@@ -217,6 +222,10 @@ class Dialect:
     ]
     error: Callable[[BaseException, JDBCOptions], JDBCError]
     first_row: Callable[[Sequence[ColumnRead]], str] | None = None
+    arrow_batches: (
+        Callable[[JDBCOptions, str, Cancellation], AbstractContextManager[Iterator[pa.RecordBatch]]]
+        | None
+    ) = None
     statistics: Statistics | None = None
     asking: Callable[[JDBCOptions], AbstractContextManager[Ask]] | None = None
     range_bound: Callable[[Column, str], str] | None = None

@@ -37,6 +37,7 @@ from ..options import JDBCOptions
 from ..query import comparison
 from ..url import redact
 from . import Ask, Column, ColumnRead, Dialect, sqlite_statistics
+from .files import existing_path
 from .sqlite_statistics import ROWID
 
 __all__ = ["DIALECT"]
@@ -46,29 +47,9 @@ __all__ = ["DIALECT"]
 
 def _uri(options: JDBCOptions) -> str:
     """Return SQLite's own URI of the file, read-only: opening it never creates a file."""
-    path = _existing_path(options)
+    path = existing_path(options)
     # An empty host and an absolute path; a path that begins with // would be taken for a host.
     return f"file://{quote(os.path.abspath(path))}?mode=ro"
-
-
-def _existing_path(options: JDBCOptions) -> str:
-    path = options.url.path
-    if options.url.memory or not path:
-        raise OptionError(
-            "url",
-            "names a database in memory, of which each worker would see its own, empty",
-            "write the path of a file that every worker can see, e.g. 'jdbc:sqlite:/data/shop.db'",
-        )
-    problem = None
-    if not os.path.exists(path):
-        problem = "there is no such file on this machine; every worker must see it at that path"
-    elif not os.path.isfile(path):
-        problem = "that is no file"
-    elif not os.access(path, os.R_OK):
-        problem = "this process may not read that file"
-    if problem:
-        raise ConnectError(f"{options.url.label}: {problem}")
-    return path
 
 
 _TUNING = ("cache_size", "mmap_size")
@@ -128,9 +109,7 @@ def _asking(options: JDBCOptions) -> Iterator[Ask]:
 
 
 def _preflight(options: JDBCOptions) -> None:
-    # Looks, but does not open: closing the file would free the locks of every other reader in this
-    # process that has a SQLite of its own (https://www.sqlite.org/howtocorrupt.html, 2.2.1).
-    _existing_path(options)
+    existing_path(options)
 
 
 def _refusal(options: JDBCOptions, engine: str) -> str | None:
@@ -200,7 +179,7 @@ def _error(exception: BaseException, options: JDBCOptions) -> JDBCError:
         return QueryError(f"{message} after queryTimeout={options.query_timeout} seconds", "57014")
     if _NOT_OPENED.search(text):
         try:
-            _existing_path(options)
+            existing_path(options)
         except JDBCError as e:
             return e
         return ConnectError(message)

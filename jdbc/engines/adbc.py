@@ -37,6 +37,10 @@ def read(
 ) -> Iterator[pa.RecordBatch]:
     """Run one SELECT, as `jdbc.engines.Engine.read`."""
     try:
+        if dialect.arrow_batches is not None:
+            with dialect.arrow_batches(options, sql, cancellation) as own_batches:
+                yield from own_batches
+            return
         with (
             closing(adbc_driver_manager.AdbcConnection(_database(dialect, options))) as connection,
             cancellation.ends(partial(_cancel, connection)),
