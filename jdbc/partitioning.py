@@ -39,6 +39,9 @@ MAX_RANGES = 1_000_000
 Position = int | float | Decimal | str
 """A place in a column, in its unit."""
 
+_LONGEST_TEXT = 100
+"""A text's beginning cuts as well as the whole, and every spec carries two."""
+
 _INT64 = range(-(2**63), 2**63)
 _EPOCH = date(1970, 1, 1)
 _DAY_US = 86_400_000_000
@@ -328,6 +331,8 @@ def has_positions(arrow_type: pa.DataType) -> bool:
 def position_of(value: Any, arrow_type: pa.DataType) -> Position | None:
     """Return where a value of a column lies, in the column's unit; None if it has no place there.
 
+    Values keep their order; long texts that begin alike come to lie in one place.
+
     Parameters
     ----------
     value
@@ -338,7 +343,7 @@ def position_of(value: Any, arrow_type: pa.DataType) -> Position | None:
     types = pa.types
     try:
         if types.is_string(arrow_type):
-            return value if isinstance(value, str) else None
+            return value[:_LONGEST_TEXT] if isinstance(value, str) else None
         if types.is_date(arrow_type):
             return (date.fromisoformat(value) - _EPOCH).days
         if types.is_timestamp(arrow_type):

@@ -435,6 +435,25 @@ def test_a_text_is_cut_in_the_order_of_its_bytes(
         assert told["rows"].count('"row" COLLATE "C"') == 2
 
 
+def test_long_texts_make_small_specs(server: dict[str, str], db: psycopg.Connection[Any]) -> None:
+    words = [f"{n:02}" + "é" * 5000 + f"{n}" for n in range(40)]
+    words += ["x" * 150 + f"{n:02}" for n in range(40)]  # these begin alike
+    db.execute("CREATE TABLE long_names (row text)")
+    db.cursor().executemany("INSERT INTO long_names VALUES (%s)", [(word,) for word in words])
+    options = server | {
+        "dbtable": "long_names",
+        "partitionColumn": "row",
+        "numPartitions": "8",
+    }
+    specs = plan(options)
+    assert max(len(json.dumps(spec)) for spec in specs) < 2000
+    parts = read(specs, options)
+    assert sorted(v for part in parts for v in part) == sorted(words)
+    *others, alike = map(len, parts)
+    assert (alike, len(others)) == (40, 7)
+    assert max(others) <= 10
+
+
 @pytest.mark.parametrize("column", ["e", "j", "b"])
 def test_a_column_without_an_order_that_we_know_is_an_error(
     server: dict[str, str], db: psycopg.Connection[Any], column: str
