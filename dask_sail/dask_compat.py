@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import dask
 from dask._task_spec import DataNode, Task, TaskRef
@@ -71,11 +72,14 @@ __all__ = [
     "Tail",
     "Task",
     "TaskRef",
+    "ask_scheduler",
     "cancellation_of_this_task",
     "determine_column_projection",
     "find_sort_internals",
     "new_collection",
+    "plug_into_scheduler",
     "run_in_task",
+    "worker_of_this_task",
 ]
 
 
@@ -85,16 +89,49 @@ def run_in_task(function: Callable[..., Any], *args: Any) -> Any:
     return task.compute()
 
 
+def worker_of_this_task() -> Any:
+    """Return the worker that runs the distributed task of this thread; None where there is none."""
+    return _worker_and_key()[0]
+
+
+def _worker_and_key() -> tuple[Any, Any]:
+    try:
+        from distributed.worker import get_worker, thread_state
+
+        return get_worker(), thread_state.key
+    except (ImportError, AttributeError, ValueError):
+        return None, None
+
+
+_plugged: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+
+
+def plug_into_scheduler(worker: Any, plugin: Callable[[], Any]) -> None:
+    """Have the scheduler of a worker run a plugin, if it does not yet; called from a task."""
+    from distributed.protocol.pickle import dumps
+
+    done = _plugged.setdefault(worker, set())
+    made = plugin()
+    if made.name not in done:
+        asking = {"plugin": dumps(made), "name": made.name, "idempotent": True}
+        ask_scheduler(worker, "register_scheduler_plugin", **asking)
+        done.add(made.name)
+
+
+def ask_scheduler(worker: Any, handler: str, **arguments: Any) -> Any:
+    """Call a handler of the scheduler and wait for what it returns; called from a task."""
+    from distributed.utils import sync
+
+    return sync(worker.loop, getattr(worker.scheduler, handler), **arguments)
+
+
 def cancellation_of_this_task() -> Callable[[], bool] | None:
     """Return a check whether the distributed task of this thread is no longer wanted.
 
     The check may be called from any thread. None where the thread runs no distributed task.
     """
-    try:
-        from distributed.worker import get_worker, thread_state
-
-        worker, key = get_worker(), thread_state.key
-    except (ImportError, AttributeError, ValueError):
+    worker, key = _worker_and_key()
+    if worker is None:
         return None
 
     def is_cancelled() -> bool:

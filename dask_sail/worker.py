@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import json
 import logging
-import os
-import tempfile
 import threading
 import time
 import warnings
@@ -25,6 +22,7 @@ from .dask_compat import cancellation_of_this_task
 from .datasource import PartitionSpec, Scan
 from .errors import BatchError, DivisionError, PartitionReadError
 from .options import CaseInsensitiveDict, Redactor, SourceOptions
+from .places import place
 from .planning import Specs
 from .predicate import Condition, apply
 from .registry import SourceRef
@@ -144,12 +142,12 @@ def _batches(plan: ReadPlan, spec: PartitionSpec) -> Iterator[pa.RecordBatch]:
     label = plan.source.label
     target = arrow.frame_schema(_select(plan.scan.schema, plan.scan.columns), label)
     source = plan.source.create()
-    with _turn(source, options, label, redact), _cancellation(source) as stop_if_cancelled:
+    with _turn(source, options, label, redact), _cancellation(source):
         left = plan.limit
         given = _given(plan, source, spec, options, redact)
         with contextlib.closing(given):
             for batch in given:
-                stop_if_cancelled()
+                _stop_if_cancelled()
                 fitted = apply(_fit(plan, spec, batch, target, redact), plan.conditions)
                 fitted = fitted.select(plan.kept)
                 if left is not None:
@@ -159,7 +157,7 @@ def _batches(plan: ReadPlan, spec: PartitionSpec) -> Iterator[pa.RecordBatch]:
                     yield fitted
                 if left == 0:
                     break
-            stop_if_cancelled()
+            _stop_if_cancelled()
 
 
 _END = object()
@@ -265,21 +263,22 @@ def _in_division(
     return frame if index.is_monotonic_increasing else frame.sort_index(kind="stable")
 
 
-@contextlib.contextmanager
-def _cancellation(source: Any) -> Iterator[Callable[[], None]]:
-    """Give a check for between batches, and tell a source that can stop a blocked call."""
+def _stop_if_cancelled() -> None:
     is_cancelled = cancellation_of_this_task()
+    if is_cancelled is not None and is_cancelled():
+        from distributed import Reschedule
 
-    def stop_if_cancelled() -> None:
-        if is_cancelled is not None and is_cancelled():
-            from distributed import Reschedule
+        # Whatever is returned now could still be taken for the partition, and an error for its
+        # result, if somebody asks for it again at this moment: this is neither.
+        raise Reschedule
 
-            # Whatever is returned now could still be taken for the partition, and an error for
-            # its result, if somebody asks for it again at this moment: this is neither.
-            raise Reschedule
 
+@contextlib.contextmanager
+def _cancellation(source: Any) -> Iterator[None]:
+    """Tell a source that can stop a blocked call when its task is cancelled."""
+    is_cancelled = cancellation_of_this_task()
     if is_cancelled is None or not hasattr(source, "cancel"):
-        yield stop_if_cancelled
+        yield
         return
     done = threading.Event()
 
@@ -292,7 +291,10 @@ def _cancellation(source: Any) -> Iterator[Callable[[], None]]:
     watcher = threading.Thread(target=watch, name="dask_sail-cancel", daemon=True)
     watcher.start()
     try:
-        yield stop_if_cancelled
+        yield
+    except Exception:
+        _stop_if_cancelled()  # the error is that of a call that was stopped
+        raise
     finally:
         done.set()
         watcher.join()
@@ -312,35 +314,5 @@ def _turn(
         yield
         return
     key, places = limit
-    name = "dask_sail-" + hashlib.sha256(str(key).encode()).hexdigest()[:16]
-    if cancellation_of_this_task() is not None:
-        from distributed import Semaphore
-
-        with Semaphore(max_leases=places, name=name):
-            yield
-    else:
-        with _local_place(name, places):
-            yield
-
-
-@contextlib.contextmanager
-def _local_place(name: str, places: int) -> Iterator[None]:
-    """Hold one of so many lock files: threads and the process scheduler alike see them."""
-    import locket  # comes with Dask
-
-    user = os.getuid() if hasattr(os, "getuid") else 0
-    folder = os.path.join(tempfile.gettempdir(), f"{name}-{user}")
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    while True:
-        for place in range(places):
-            lock = locket.lock_file(os.path.join(folder, str(place)), timeout=0)
-            try:
-                lock.acquire()
-            except locket.LockError:
-                continue
-            try:
-                yield
-            finally:
-                lock.release()
-            return
-        time.sleep(0.02)
+    with place(str(key), places, _stop_if_cancelled):
+        yield

@@ -237,7 +237,10 @@ _TRANSIENT = frozenset({"53300", "57P01", "57P02", "57P03", "40001", "40P01"})
 # connectorx and libpq's connecting tell no SQLSTATE, only the server's words.
 _WORDS = {
     "too many clients": "53300",
+    "too many connections for": "53300",  # this role, or this database
     "remaining connection slots": "53300",
+    "no more connections allowed": "53300",  # says PgBouncer
+    "query_wait_timeout": "53300",
     "terminating connection due to administrator command": "57P01",
     "the database system is": "57P03",
     "could not serialize access": "40001",
