@@ -44,6 +44,7 @@ from .inspection import Inspection, inspect
 from .options import register_resolver
 from .predicate import Predicate
 from .read import read_python_source
+from .read_sql import read_sql
 
 __all__ = [
     "BatchError",
@@ -76,6 +77,7 @@ __all__ = [
     "SupportsVersion",
     "inspect",
     "read_python_source",
+    "read_sql",
     "register_resolver",
 ]
 

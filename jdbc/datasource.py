@@ -15,14 +15,17 @@ from .arrow_types import parse_custom_schema
 from .cancellation import Cancellation
 from .cuts import plan_cuts
 from .dialects import Column, ColumnRead, Dialect, dialect_for
+from .divisions import division_positions, plan_divisions
 from .engines import choose_engine, engine_for
-from .errors import ColumnTypeError, JDBCError
+from .errors import ColumnTypeError, DivisionError, JDBCError, OptionError
 from .options import JDBCOptions
-from .partitioning import Range
+from .partitioning import Range, bound_value
 from .query import (
     Condition,
     count_sql,
     describe_sql,
+    null_test,
+    plain_select,
     predicate_condition,
     range_sql,
     select_sql,
@@ -98,6 +101,34 @@ class JDBCArrowDataSource:
         dialect = dialect_for(parsed.dialect)
         columns = _described(options, parsed)
         return _Read(dialect, parsed, spec, columns).batches(self._cancellation)
+
+    # ------------------------------------------------------------------- SupportsDivisions
+
+    def divisions(
+        self, specs: Sequence[Mapping[str, Any]], options: Mapping[str, str], column: str, /
+    ) -> list[Any] | None:
+        """Return where the partitions begin and end, if they are ranges of the column.
+
+        Asks the database whether every row has a place there; if the option ``divisions`` does not
+        say so, the ends are the least and the greatest value.
+
+        Raises
+        ------
+        DivisionError
+            If the column holds NULLs (or NaN), or values outside the option's divisions.
+        """
+        ranges = [
+            Range.from_json(spec["range"])
+            for spec in specs
+            if spec.get("range", {}).get("column") == column
+        ]
+        if not ranges or len(ranges) < len(specs):
+            return None
+        parsed = JDBCOptions.parse(options)
+        by_name = {c.name: c for c in _described(options, parsed)}
+        dialect, engine = dialect_for(parsed.dialect), specs[0]["engine"]
+        index = _Index(dialect, parsed, by_name[column], engine, self._cancellation)
+        return index.divisions(ranges)
 
     # ------------------------------------------------------------------------ SupportsScan
 
@@ -228,7 +259,8 @@ def _pieces(
     """Return what each spec says of its rows."""
     if options.predicates:
         return [{"predicate": i} for i in range(len(options.predicates))]
-    cuts = plan_cuts(dialect, options, columns)
+    plan = plan_divisions if options.divisions else plan_cuts
+    cuts = plan(dialect, options, columns)
     told = {"cuts": cuts.source} if cuts.source else {}
     if cuts.key is None:
         return [told]
@@ -317,6 +349,80 @@ class _Read:
                 )
             reads.append((column, read))
         return reads
+
+
+@dataclass(frozen=True)
+class _Index:
+    """A column that becomes the index, as the database tells of it."""
+
+    dialect: Dialect
+    options: JDBCOptions
+    column: Column
+    engine: str
+    cancellation: Cancellation
+
+    def divisions(self, ranges: Sequence[Range]) -> list[Any] | None:
+        """Return the values where ascending ranges meet, with both ends; None if unknown."""
+        _, kind = self._key
+        if self.column.arrow_type != kind:  # customSchema makes other values, in another order
+            self._refuse_given_divisions()
+            return None
+        self._refuse(null_test(self.dialect, self.column), "NULLs")
+        inner = [bound_value(piece.lower, kind) for piece in ranges[1:]]
+        if self.options.divisions:
+            positions = division_positions(self.options, kind)
+            low, high = (bound_value(end, kind) for end in (positions[0], positions[-1]))
+            self._refuse(self._outside(low, high), f"values outside of {low} to {high}")
+            return [low, *inner, high]
+        low, high = self._edge(""), self._edge(" DESC")
+        if low is None:
+            return None  # there are no rows
+        if high != high:
+            raise self._error("NaN")
+        return [min([low, *inner[:1]]), *inner, max([*inner[-1:], high])]
+
+    @property
+    def _key(self) -> tuple[str, pa.DataType]:
+        return self.dialect.partition_key(self.column)
+
+    def _outside(self, low: Any, high: Any) -> str:
+        operand, kind = self._key
+        below, above = (self.dialect.literal(value, kind) for value in (low, high))
+        return f"({operand} < {below} OR {operand} > {above})"
+
+    def _refuse(self, condition: str, what: str) -> None:
+        """Raise if a condition holds for any row, saying for how many."""
+        spec = {"engine": self.engine}
+        read = _Read(self.dialect, self.options, spec, [], [condition])
+        if count := sum(batch.num_rows for batch in read.batches(self.cancellation)):
+            raise self._error(f"{count:,} {what}")
+
+    def _error(self, what: str) -> DivisionError:
+        return DivisionError(
+            self.column.name,
+            f"holds {what}, with no place in an index that has divisions",
+            "read a query with a condition that leaves such rows out; or do without the index,"
+            " which reads all rows",
+        )
+
+    def _refuse_given_divisions(self) -> None:
+        if self.options.divisions:
+            raise OptionError(
+                "divisions",
+                f"are of {self.column.name!r}, which customSchema reads as another type",
+                "leave it out of customSchema",
+            )
+
+    def _edge(self, direction: str) -> Any:
+        """Return the first value in an order, read as every other value of the column is."""
+        operand, _ = self._key
+        present = f"NOT ({null_test(self.dialect, self.column)})"
+        tail = f"WHERE {present} ORDER BY {operand}{direction} LIMIT 1"
+        query = plain_select(self.options, self.dialect.quote(self.column.name), tail)
+        options = replace(self.options, dbtable=None, query=query, prepare_query=None, hint=None)
+        read = _Read(self.dialect, options, {"engine": self.engine}, [self.column])
+        batches = list(read.batches(self.cancellation))
+        return pa.Table.from_batches(batches).column(0)[0].as_py() if batches else None
 
 
 def _wanted(spec: Mapping[str, Any], raw: Mapping[str, str], scan: WantedScan) -> _Read:

@@ -8,6 +8,7 @@ __all__ = [
     "ColumnTypeError",
     "ColumnValueError",
     "ConnectError",
+    "DivisionError",
     "EngineError",
     "JDBCError",
     "MissingDriverError",
@@ -74,6 +75,10 @@ class ColumnTypeError(JDBCError, TypeError):
 
 class ColumnValueError(ColumnTypeError, ValueError):
     """A value of a column does not fit its Arrow type exactly; names the column and the remedy."""
+
+
+class DivisionError(ColumnValueError):
+    """Rows have no place among the divisions of their index: it is NULL there, or lies outside."""
 
 
 class QueryError(JDBCError, RuntimeError):

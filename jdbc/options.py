@@ -188,6 +188,19 @@ def _predicates(name: str, text: str) -> tuple[str, ...]:
     return tuple(conditions)
 
 
+def _divisions(name: str, text: str) -> tuple[float | str, ...]:
+    fix = "write a JSON array of numbers or texts, e.g. '[0, 100, 200]'"
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = None
+    if not isinstance(values, list) or len(values) < 2:
+        raise OptionError(name, f"is no JSON array of at least two values, got {text!r:.80}", fix)
+    if not all(isinstance(one, int | float | str) and not isinstance(one, bool) for one in values):
+        raise OptionError(name, f"must hold numbers or texts, got {text!r:.80}", fix)
+    return tuple(values)
+
+
 @dataclass(frozen=True, kw_only=True)
 class JDBCOptions:
     """The options of one read, from `parse`; every combination that it allows makes sense.
@@ -207,6 +220,13 @@ class JDBCOptions:
         "table",
         "Table by its name, in place of dbtable; quoted for you, so spelt as the database has it",
         _text,
+    )
+    divisions: tuple[float | str, ...] = _option(
+        "divisions",
+        "JSON array of n + 1 values of partitionColumn for n ranges; no row may be outside",
+        _divisions,
+        default=(),
+        default_text="none",
     )
     params: Params | None = field(
         default=None,
@@ -501,6 +521,9 @@ def _check_partitioning(values: Mapping[str, Any]) -> None:
     if "predicates" in values:
         _check_predicates(given, len(values["predicates"]))
         return
+    if "divisions" in values:
+        _check_divisions(given)
+        return
     if all(name in given for name in _COUNTS):
         raise OptionError(
             "targetPartitionBytes", "and 'numPartitions' are both given", "give one of the two"
@@ -524,6 +547,13 @@ def _check_partitioning(values: Mapping[str, Any]) -> None:
             "give partitionColumn, lowerBound, upperBound and numPartitions, or none of the bounds"
             " to have the cuts found",
         )
+
+
+def _check_divisions(given: Mapping[str, Any]) -> None:
+    if "partitionColumn" not in given:
+        raise OptionError("divisions", "needs 'partitionColumn' beside it", "name their column")
+    if others := [name for name in given if name != "partitionColumn"]:
+        raise OptionError("divisions", f"cannot go with {others[0]!r}", "give one of the two")
 
 
 def _check_predicates(given: Mapping[str, Any], count: int) -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "comparison",
     "count_sql",
     "describe_sql",
+    "null_test",
     "plain_select",
     "predicate_condition",
     "range_sql",
@@ -119,11 +120,11 @@ def predicate_condition(dialect: Dialect, column: Column, wanted: Condition) -> 
     """
     match wanted.op:
         case "is null":
-            return _null_test(dialect, column)
+            return null_test(dialect, column)
         case "not null" if dialect.is_null is None:
             return f"{dialect.quote(column.name)} IS NOT NULL"
         case "not null":
-            return f"NOT {_null_test(dialect, column)}"
+            return f"NOT {null_test(dialect, column)}"
         case "any_of":
             pieces = [predicate_condition(dialect, column, piece) for piece in wanted.value]
             known = [piece for piece in pieces if piece is not None]
@@ -143,10 +144,11 @@ def _membership(dialect: Dialect, column: Column, op: str, values: list[Any]) ->
     condition = dialect.condition(column, op, values)
     if condition is None or op == "in":
         return _parenthesised(condition)
-    return f"({condition} OR {_null_test(dialect, column)})"
+    return f"({condition} OR {null_test(dialect, column)})"
 
 
-def _null_test(dialect: Dialect, column: Column) -> str:
+def null_test(dialect: Dialect, column: Column) -> str:
+    """Return SQL that is true where the column, as it is read, is NULL."""
     if dialect.is_null is None:
         return f"{dialect.quote(column.name)} IS NULL"
     return f"({dialect.is_null(column)})"

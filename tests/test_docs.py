@@ -363,13 +363,20 @@ def write_tables() -> None:
         (ROOT / page).write_text(text, encoding="utf-8")
 
 
-def test_every_argument_of_read_python_source_is_in_the_reference() -> None:
+@pytest.mark.parametrize(
+    ("function", "heading"),
+    [
+        (dask_sail.read_python_source, "argument"),
+        (dask_sail.read_sql, "argument of read_sql"),
+    ],
+)
+def test_every_argument_is_in_the_reference(function: Callable[..., Any], heading: str) -> None:
     told = {
         name
-        for first, *_ in cells("docs/reference/options.md", "argument")
+        for first, *_ in cells("docs/reference/options.md", heading)
         for name in re.findall(r"`\**(\w+)`", first)
     }
-    assert told == set(inspect.signature(dask_sail.read_python_source).parameters)
+    assert told == set(inspect.signature(function).parameters)
 
 
 def test_an_option_whose_name_is_told_to_be_secret_is_not_shown() -> None:

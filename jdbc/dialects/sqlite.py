@@ -576,6 +576,9 @@ def _partition_key(column: Column) -> tuple[str, pa.DataType]:
     own = _own_type(column.database_type)
     if own in (pa.int64(), pa.float64(), pa.date32()) and not _has_text_affinity(column):
         return _quote(column.name), own
+    if own == pa.string() and _has_text_affinity(column) and _ENCODED not in column.database_type:
+        # The bytes of UTF-8 are in the order of code points; the column's own collation may not be.
+        return f"{_quote(column.name)} COLLATE BINARY", own
     raise OptionError(
         "partitionColumn",
         f"names {column.name!r}, which SQLite holds as {column.database_type!r} and cannot cut",

@@ -345,7 +345,7 @@ def test_the_reference_names_every_option_of_the_specification():
     names = {name for name, _, _ in reference}
     spark = """url dbtable query user password partitionColumn lowerBound upperBound numPartitions
     predicates fetchsize queryTimeout sessionInitStatement prepareQuery customSchema
-    pushDownPredicate pushDownLimit hint engine table params connectTimeout
+    pushDownPredicate pushDownLimit hint engine table params divisions connectTimeout
     partitioning targetPartitionBytes maxConnections"""
     assert names == set(spark.split())
     assert ("fetchsize", "65536") in {(name, default) for name, default, _ in reference}

@@ -107,6 +107,34 @@ def test_hostile_texts_on_each_engine(
     assert list(row.values()) == HOSTILE
 
 
+@pytest.mark.mariadb
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(values=st.tuples(TEXTS, TEXTS), escapes=st.booleans())
+def test_any_text_comes_back_from_mariadb(
+    mariadb: str,
+    jdbc_options: Callable[[str], dict[str, str]],
+    values: tuple[str, str],
+    escapes: bool,
+) -> None:
+    rows = read(
+        jdbc_options(mariadb),
+        "SELECT :a AS a, 1-:n AS n, -- it's :a\n # ' :b\n :b AS b, \"it's :a\" AS t, `x`.`:y` FROM"
+        " (SELECT 1 AS `:y`) AS x LIMIT :n",
+        {"a": values[0], "b": values[1], "n": 1},
+        sessionInitStatement=f"SET sql_mode = '{'' if escapes else 'NO_BACKSLASH_ESCAPES'}'",
+    )
+    assert rows == [{"a": values[0], "n": 0, "b": values[1], "t": "it's :a", ":y": 1}]
+
+
+@pytest.mark.mariadb
+@pytest.mark.parametrize("query", [r"SELECT 'it\'s', :a, ''", r'SELECT "a\" :a \" b"'])
+def test_what_mariadb_may_read_in_two_ways_is_refused(
+    mariadb: str, jdbc_options: Callable[[str], dict[str, str]], query: str
+) -> None:
+    with pytest.raises(OptionError, match="a backslash before a quote"):
+        read(jdbc_options(mariadb), query, {"a": "x"})
+
+
 VALUES: list[tuple[str, Any, Any, str]] = [
     # as JSON, as Python, the type to cast it to on PostgreSQL
     ("int", 5, 5, "int4"),
