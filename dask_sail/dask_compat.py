@@ -76,6 +76,7 @@ __all__ = [
     "cancellation_of_this_task",
     "determine_column_projection",
     "find_sort_internals",
+    "holders_of_this_task",
     "new_collection",
     "plug_into_scheduler",
     "run_in_task",
@@ -191,3 +192,24 @@ def find_sort_internals() -> SortInternals | None:
     )
     steps = ["frame", "new_divisions", "ascending", "na_position"]
     return found if is_known and found.SetPartitionsPre._parameters == steps else None
+
+
+def holders_of_this_task() -> Callable[[], bool] | None:
+    """Return a check whether any worker holds the result of this thread's distributed task.
+
+    The check asks the scheduler; it may be called from any thread but an event loop's. None where
+    the thread runs no distributed task.
+    """
+    try:
+        from distributed.utils import sync
+        from distributed.worker import get_worker, thread_state
+
+        worker, key = get_worker(), thread_state.key
+    except (ImportError, AttributeError, ValueError):
+        return None
+
+    def are_there() -> bool:
+        holders = sync(worker.loop, worker.scheduler.who_has, keys=[key], callback_timeout=10)
+        return any(holders.values())
+
+    return are_there

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from .calls import call_source
-from .dask_compat import cancellation_of_this_task
+from .dask_compat import holders_of_this_task
 from .errors import SnapshotError
 from .options import SourceOptions
 from .registry import SourceRef
@@ -22,11 +24,17 @@ class OpenedSnapshot:
     In other processes it is a name only; what keeps the snapshot open stays where it was opened.
     """
 
-    def __init__(self, label: str, name: str, keeper: Any = None) -> None:
+    def __init__(
+        self,
+        label: str,
+        name: str,
+        keeper: Any = None,
+        is_needed: Callable[[], bool] | None = None,
+    ) -> None:
         self.label = label
         self.name = name
         if keeper is not None:
-            weakref.finalize(self, keeper.close)
+            weakref.finalize(self, _release, keeper, is_needed)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if not _in_distributed_worker():
@@ -37,6 +45,30 @@ class OpenedSnapshot:
                 "to another process; use threads or a distributed Client",
             )
         return OpenedSnapshot, (self.label, self.name)
+
+
+def _release(keeper: Any, is_needed: Callable[[], bool] | None) -> None:
+    if is_needed is None:
+        keeper.close()
+        return
+    try:
+        # In a thread of its own: it asks the scheduler, and this may be the thread that answers.
+        threading.Thread(target=_close_when_free, args=(keeper, is_needed), daemon=True).start()
+    except RuntimeError:  # the interpreter is shutting down
+        keeper.close()
+
+
+def _close_when_free(keeper: Any, is_needed: Callable[[], bool]) -> None:
+    """Close, but not before the last copy of the result is gone from the cluster.
+
+    Dask moves results and drops what it takes for a superfluous copy, this one too: other workers
+    may hold the name, and still read by it.
+    """
+    try:
+        while is_needed():
+            time.sleep(0.2)
+    finally:
+        keeper.close()
 
 
 def _in_distributed_worker() -> bool:
@@ -61,7 +93,8 @@ def open_snapshot(ref: SourceRef, options: SourceOptions, run: str) -> OpenedSna
     SnapshotError
         If this computation's snapshot was open before.
     """
-    if cancellation_of_this_task() is not None:
+    is_needed = holders_of_this_task()
+    if is_needed is not None:
         from distributed import Event
 
         opened = Event(f"dask_sail-snapshot-{run}")
@@ -77,7 +110,7 @@ def open_snapshot(ref: SourceRef, options: SourceOptions, run: str) -> OpenedSna
     keeper = call_source(
         ref.label, "open_snapshot", redact, lambda: source.open_snapshot(resolved.copy())
     )
-    return OpenedSnapshot(ref.label, str(keeper.name), keeper)
+    return OpenedSnapshot(ref.label, str(keeper.name), keeper, is_needed)
 
 
 def collect_soon() -> None:

@@ -17,7 +17,7 @@ from .cuts import plan_cuts
 from .dialects import Column, ColumnRead, Dialect, dialect_for
 from .divisions import division_positions, plan_divisions
 from .engines import choose_engine, engine_for
-from .errors import ColumnTypeError, DivisionError, JDBCError, OptionError
+from .errors import ColumnTypeError, DivisionError, EngineError, JDBCError, OptionError
 from .options import JDBCOptions
 from .partitioning import Range, bound_value
 from .query import (
@@ -100,6 +100,7 @@ class JDBCArrowDataSource:
         parsed = JDBCOptions.parse(options)
         dialect = dialect_for(parsed.dialect)
         columns = _described(options, parsed)
+        _check_snapshot(parsed)
         return _Read(dialect, parsed, spec, columns).batches(self._cancellation)
 
     # ------------------------------------------------------------------- SupportsDivisions
@@ -150,7 +151,9 @@ class JDBCArrowDataSource:
         self, spec: Mapping[str, Any], options: Mapping[str, str], scan: WantedScan, /
     ) -> Iterator[pa.RecordBatch]:
         """Yield the wanted columns of the wanted rows of one partition."""
-        return _wanted(spec, options, scan).batches(self._cancellation)
+        read = _wanted(spec, options, scan)
+        _check_snapshot(read.options)
+        return read.batches(self._cancellation)
 
     def describe_partition(
         self, spec: Mapping[str, Any], options: Mapping[str, str], scan: WantedScan, /
@@ -177,9 +180,37 @@ class JDBCArrowDataSource:
         limit = parsed.max_connections
         if limit is None:
             return None
+        if parsed.snapshot:
+            limit -= 1  # one connection keeps the snapshot open
         url = parsed.url
         place = (url.dialect, url.hosts, url.socket, url.path, url.database, url.user)
         return hashlib.sha256(repr(place).encode()).hexdigest(), limit
+
+    def wants_snapshot(self, options: Mapping[str, str], /) -> bool:
+        """Whether all partitions of a computation are to read one state of the database."""
+        parsed = JDBCOptions.parse(options)
+        dialect = dialect_for(parsed.dialect)
+        if parsed.snapshot and dialect.open_snapshot is None:
+            raise OptionError(
+                "snapshot",
+                f"cannot be had from {dialect.label}",
+                "leave it out; each partition reads what is committed when it runs",
+            )
+        if parsed.snapshot and parsed.max_connections == 1:
+            raise OptionError(
+                "maxConnections",
+                "is 1, and a snapshot keeps one connection open beside those that read",
+                "write 2 or more, or leave out snapshot",
+            )
+        return parsed.snapshot
+
+    def open_snapshot(self, options: Mapping[str, str], /) -> Any:
+        """Open a snapshot on a connection of its own, until it is closed."""
+        parsed = JDBCOptions.parse(options)
+        dialect = dialect_for(parsed.dialect)
+        if dialect.open_snapshot is None:
+            raise EngineError(f"{dialect.label} has no snapshots to share")
+        return dialect.open_snapshot(parsed)
 
     def cancel(self) -> None:
         """End the queries that run on this instance, from another thread; returns when they have.
@@ -425,8 +456,18 @@ class _Index:
         return pa.Table.from_batches(batches).column(0)[0].as_py() if batches else None
 
 
+def _check_snapshot(options: JDBCOptions) -> None:
+    if options.snapshot and options.imported_snapshot is None:
+        raise EngineError(
+            "the option 'snapshot' needs somebody who keeps the snapshot open, as "
+            "dd.read_python_source does; leave it out here"
+        )
+
+
 def _wanted(spec: Mapping[str, Any], raw: Mapping[str, str], scan: WantedScan) -> _Read:
     options = JDBCOptions.parse(raw)
+    # Of a computation's scan only: a scan that merely describes has none.
+    options = replace(options, imported_snapshot=getattr(scan, "snapshot", None))
     dialect = dialect_for(options.dialect)
     columns = _columns_of(scan.schema)
     if columns is None:

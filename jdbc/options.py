@@ -48,10 +48,6 @@ _WRITING = (
     "createTableColumnTypes",
     "cascadeTruncate",
 )
-# Planned options: option -> the values that ask for nothing, and what to write instead.
-_PLANNED = {
-    "snapshot": (("false",), "leave it out; each partition reads what is committed when it runs"),
-}
 _TUNING = "it tunes a Java driver, and changes no row that is read"
 # The bridge's own, which say where to find the source.
 _DROPPED = ("python_module", "python_class")
@@ -306,7 +302,14 @@ class JDBCOptions:
         _connections,
         default_text="32; none for a file",
     )
+    snapshot: bool = _option(
+        "snapshot",
+        "Whether all partitions of a computation read one state of the database; PostgreSQL only",
+        _flag,
+        default=False,
+    )
     driver_properties: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
+    imported_snapshot: str | None = None  # no option: what the source opened for a computation
 
     @classmethod
     def parse(cls, raw: Mapping[str, str]) -> Self:
@@ -408,14 +411,10 @@ def _relevant(given: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
                 "is for writing, and writing is out of scope",
                 "leave it out, and write with the database's own tools",
             )
-    for name, (nothing, fix) in _PLANNED.items():
-        key, text = given.get(name.lower(), ("", ""))
-        if key and text.strip().lower() not in nothing:
-            raise OptionError(key, f"{_NOT_HERE}, got {text!r}", fix)
     for name, why in _IGNORED.items():
         if name.lower() in given:
             _warn(given[name.lower()][0], why)
-    left_out = {name.lower() for name in (*_PLANNED, *_IGNORED, *_DROPPED)}
+    left_out = {name.lower() for name in (*_IGNORED, *_DROPPED)}
     return {key: item for key, item in given.items() if key not in left_out}
 
 

@@ -199,6 +199,9 @@ class Dialect:
     cancel_tagged
         ``(options, tag)``: has the server end the statements whose text holds a tag. Connects. For
         connectorx, which cannot be interrupted.
+    open_snapshot
+        Open a snapshot that other sessions can read by its ``name``, until its ``close()``; None
+        for a database without such.
     """
 
     name: str
@@ -232,6 +235,7 @@ class Dialect:
     is_null: Callable[[Column], str] | None = None
     in_transaction: bool = False
     cancel_tagged: Callable[[JDBCOptions, str], None] | None = None
+    open_snapshot: Callable[[JDBCOptions], Any] | None = None
 
 
 def dialect_for(name: str) -> Dialect:

@@ -64,6 +64,11 @@ def _session(options: JDBCOptions) -> list[str]:
     # In one statement, so in one round trip.
     calls = [f"set_config('{key}', {_text(value)}, true)" for key, value in settings.items()]
     first = [options.session_init_statement] if options.session_init_statement else []
+    if options.imported_snapshot is not None:
+        # Before any query of the transaction, or it would have a snapshot of its own.
+        name = _text(options.imported_snapshot)
+        level = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+        first = [level, f"SET TRANSACTION SNAPSHOT {name}", *first]
     return [*first, f"SELECT pg_backend_pid(), {', '.join(calls)}"]
 
 
@@ -101,6 +106,37 @@ def _connected(options: JDBCOptions) -> Iterator[psycopg.Connection[Any]]:
         connection.commit()
     finally:
         _close(connection)
+
+
+class _Snapshot:
+    """A snapshot that other sessions may import, as long as its transaction is open."""
+
+    def __init__(self, options: JDBCOptions) -> None:
+        self._connection = psycopg.connect(_conninfo(options), prepare_threshold=None)
+        try:
+            for statement in (
+                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
+                # A limit for transactions that somebody forgot is not meant for this one.
+                "SET LOCAL idle_in_transaction_session_timeout = 0",
+            ):
+                self._connection.execute(statement.encode())
+            row = self._connection.execute(b"SELECT pg_export_snapshot()").fetchone()
+        except BaseException:
+            self.close()
+            raise
+        self.name = str(row[0]) if row else ""
+
+    def close(self) -> None:
+        """End the transaction, and with it the snapshot."""
+        _close(self._connection)
+
+
+def _open_snapshot(options: JDBCOptions) -> _Snapshot:
+    try:
+        return _Snapshot(options)
+    except psycopg.Error as e:
+        error = _error(e, options)
+    raise error
 
 
 def _close(connection: psycopg.Connection[Any]) -> None:
@@ -276,6 +312,8 @@ def _error(exception: BaseException, options: JDBCOptions) -> JDBCError:
     state = getattr(exception, "sqlstate", None)
     state = state or next((s for words, s in _WORDS.items() if words in text), None)
     message = f"{options.url.label}: {_shortened(text)}"
+    if options.imported_snapshot is not None and "snapshot" in text:
+        message += "; the snapshot is gone with the process that kept it open: compute again"
     # These are the server's own words, so it was reached.
     answered = "FATAL:" in text or "ERROR:" in text
     lost = state is None and not answered and _NOT_REACHED.search(text) is not None
@@ -631,6 +669,7 @@ DIALECT = Dialect(
     condition=_condition,
     partition_key=_partition_key,
     session=_session,
+    open_snapshot=_open_snapshot,
     refusal=_refusal,
     connectorx_uri=lambda options: _named(options).connectorx_uri(),
     preflight=_preflight,

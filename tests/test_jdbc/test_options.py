@@ -172,7 +172,7 @@ BOUNDS = {"partitionColumn": "id", "lowerBound": "1", "upperBound": "2", "numPar
         ({"mode": "append"}, "'mode' is for writing, and writing is out of scope"),
         ({"createTableOptions": "x"}, "writing is out of scope"),
         ({"partitioning": "physical"}, "'partitioning' is not available in this version, got 'phy"),
-        ({"snapshot": "true"}, "'snapshot' is not available in this version"),
+        ({"snapshot": "yes"}, "'snapshot' must be true or false"),
         ({"maxConnections": "0"}, "'maxConnections' must be a whole number from 1 up, got '0'"),
     ],
 )  # fmt: skip
@@ -346,7 +346,7 @@ def test_the_reference_names_every_option_of_the_specification():
     spark = """url dbtable query user password partitionColumn lowerBound upperBound numPartitions
     predicates fetchsize queryTimeout sessionInitStatement prepareQuery customSchema
     pushDownPredicate pushDownLimit hint engine table params divisions connectTimeout
-    partitioning targetPartitionBytes maxConnections"""
+    partitioning targetPartitionBytes maxConnections snapshot"""
     assert names == set(spark.split())
     assert ("fetchsize", "65536") in {(name, default) for name, default, _ in reference}
     assert all(description for _, _, description in reference)
