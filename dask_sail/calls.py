@@ -52,7 +52,7 @@ def call_source(
         ours = kind(
             label,
             redact.value(spec),
-            redact(f"{method} raised {name}: {error}"),
+            redact(f"{method} raised {name}: {error}{_hint(error)}"),
             name,
             "" if explained else redact(_own_traceback(error)),
             is_transient(error),
@@ -60,6 +60,15 @@ def call_source(
     # Not within `except`, where even `from None` would keep the original as __context__, which
     # travels when a worker's error is pickled.
     raise ours
+
+
+def _hint(error: BaseException) -> str:
+    if not isinstance(error, ModuleNotFoundError):
+        return ""
+    return (
+        " in this process. A module that only the client has comes along if the source's module "
+        "imports it at its head; any other is installed where the source runs"
+    )
 
 
 def _own_traceback(error: BaseException) -> str:

@@ -218,10 +218,10 @@ class ReadPythonSource(PartitionsFiltered, BlockwiseIO):  # type: ignore[misc]  
     @functools.cached_property
     def _meta(self) -> pd.DataFrame:
         handle, index = self.operand("handle"), self.operand("index")
-        names = [*self.columns, *([index] if index else [])]
+        names = [*self.columns, *([] if index is None else [index])]
         schema = pa.schema([handle.schema.field(name) for name in names])
         meta = arrow.meta(arrow.frame_schema(schema, handle.ref.label))
-        return meta.set_index(index) if index else meta
+        return meta if index is None else meta.set_index(index)
 
     def _divisions(self) -> tuple[Any, ...]:
         bounds = self.operand("bounds")
@@ -263,7 +263,7 @@ class ReadPythonSource(PartitionsFiltered, BlockwiseIO):  # type: ignore[misc]  
         handle, index = self.operand("handle"), self.operand("index")
         conditions, accepted = self.operand("conditions"), self.operand("accepted")
         left = tuple(condition for condition in conditions if condition not in accepted)
-        wanted = [*self.columns, *([index] if index else [])]
+        wanted = [*self.columns, *([] if index is None else [index])]
         for condition in left:
             wanted.extend(condition.columns)
         scan = Scan(
@@ -452,7 +452,7 @@ class ReadPythonSource(PartitionsFiltered, BlockwiseIO):  # type: ignore[misc]  
             counts = self._row_counts()
             if counts is not None:
                 return Literal(tuple(counts) if isinstance(parent, Lengths) else sum(counts))
-            if self.columns or self.operand("index"):
+            if self.columns or self.operand("index") is not None:
                 return type(parent)(
                     self.substitute_parameters({"columns": [], "index": None, "bounds": None})
                 )

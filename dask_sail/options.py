@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import decimal
 import hashlib
+import html
 import json
 import numbers
 import os
@@ -188,24 +190,36 @@ def _url_secrets(text: str) -> Iterator[tuple[int, int]]:
             yield match.span(2)
 
 
+def _spellings(secret: str) -> Iterator[str]:
+    """The forms in which a secret turns up in messages: escaped, or encoded for a URL or page."""
+    for plain in {secret, unquote(secret), unquote_plus(secret)}:
+        data = plain.encode(errors="surrogatepass")
+        yield plain
+        yield quote(plain, safe="", errors="replace")
+        yield quote(plain, errors="replace")
+        yield quote_plus(plain, errors="replace")
+        yield repr(plain)[1:-1]
+        yield repr(repr(plain))[2:-2]
+        yield repr(data)[2:-1]
+        yield json.dumps(plain)[1:-1]
+        yield html.escape(plain)
+        if len(data) >= 6:
+            # Within the base64 of a longer text (as in basic authentication) it begins at one of
+            # three places, and its first and last characters are mixed with its neighbours'.
+            for shift in range(3):
+                encoded = base64.b64encode(b"\0" * shift + data).decode().rstrip("=")
+                yield encoded[(shift * 4 + 2) // 3 : (len(data) + shift) * 4 // 3]
+
+
 class Redactor:
-    """Takes secrets out of texts: as they are, percent-encoded, and escaped as in a ``repr``."""
+    """Takes secrets out of texts, in each of the spellings that messages have for them."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        forms: set[str] = set()
-        for secret in secrets:
-            for plain in {secret, unquote(secret), unquote_plus(secret)}:
-                forms |= {
-                    plain,
-                    quote(plain, safe=""),
-                    quote(plain),
-                    quote_plus(plain),
-                    repr(plain)[1:-1],
-                    json.dumps(plain)[1:-1],
-                }
-        forms.discard("")
+        forms = {form for secret in secrets for form in _spellings(secret)} - {""}
         # The longest first, or a secret that holds another one would be left in part.
-        pattern = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
+        ordered = (re.escape(form) for form in sorted(forms, key=len, reverse=True))
+        # Percent-encoding has no case: %2F is %2f.
+        pattern = "|".join(re.sub("%[0-9A-F]{2}", r"(?i:\g<0>)", form) for form in ordered)
         self._pattern = re.compile(pattern) if forms else None
 
     def __call__(self, text: str) -> str:

@@ -19,7 +19,7 @@ from .calls import call_source
 from .datasource import PartitionSpec, PartitionStatistics, Scan
 from .errors import PlanError, SchemaError
 from .options import SourceOptions
-from .predicate import Predicate
+from .predicate import LiteralError, Predicate, typed_literal
 from .registry import SourceRef
 
 __all__ = ["Plan", "Specs", "plan_scan", "plan_source", "statistics"]
@@ -115,7 +115,7 @@ def plan_source(
             redact,
             lambda: source.divisions(list(specs), resolved.copy(), index),
         )
-        divisions = _checked_divisions(label, given, len(specs))
+        divisions = _checked_divisions(label, given, len(specs), schema.field(index).type)
     has_snapshot = hasattr(source, "wants_snapshot") and call_source(
         label, "wants_snapshot", redact, lambda: bool(source.wants_snapshot(resolved.copy()))
     )
@@ -174,18 +174,26 @@ def _check_json(label: str, where: str, value: Any) -> None:
         )
 
 
-def _checked_divisions(label: str, divisions: Any, count: int) -> tuple[Any, ...] | None:
+def _checked_divisions(
+    label: str, divisions: Any, count: int, kind: pa.DataType
+) -> tuple[Any, ...] | None:
     if divisions is None:
         return None
+    if _is_scalar(divisions):
+        raise PlanError(
+            label, f"divisions must give {count + 1} values, or None, got {_kind(divisions)}"
+        )
     given = tuple(divisions)
     if len(given) != count + 1:
         raise PlanError(
             label, f"divisions must give {count + 1} values for {count} specs, got {len(given)}"
         )
-    if any(value is None for value in given) or any(
-        not low <= high for low, high in pairwise(given)
-    ):
-        raise PlanError(label, "divisions must ascend, without None")
+    try:
+        values = [typed_literal(value, kind) for value in given]
+    except LiteralError as error:
+        raise PlanError(label, f"divisions must be values of the index ({kind}): {error}") from None
+    if any(not low <= high for low, high in pairwise(values)):
+        raise PlanError(label, "divisions must ascend")
     return given
 
 

@@ -90,7 +90,8 @@ def _load_by_value(label: str, digest: str, blob: bytes) -> type[Any]:
     with _lock:
         if digest not in _loaded:
             try:
-                _loaded[digest] = cloudpickle.loads(blob)
+                _loaded[digest], modules = cloudpickle.loads(blob)
+                _install(modules)
             except ImportError as error:
                 raise SourceNotFoundError(
                     label,
@@ -98,6 +99,13 @@ def _load_by_value(label: str, digest: str, blob: bytes) -> type[Any]:
                     "process cannot import; install it on every worker",
                 ) from None
         return _loaded[digest]
+
+
+def _install(modules: dict[str, ModuleType]) -> None:
+    """Let methods import by name what travelled with their class."""
+    for name, module in modules.items():
+        if name not in sys.modules and not _exists(name):
+            sys.modules[name] = module
 
 
 def _import_class(label: str, path: str) -> type[Any]:
@@ -299,9 +307,13 @@ def _is_editable(package: str) -> bool:
 
 def _by_value(label: str, cls: type[Any]) -> bytes:
     """Pickle a class with every loaded module of the person's own that it may reach."""
+    modules = {module.__name__: module for module in _modules_of(cls)}
     with _lock, _shipped_by_value():
+        # Whole modules may hold what cannot be pickled, and the class can do without it.
+        with contextlib.suppress(Exception):
+            return bytes(cloudpickle.dumps((cls, modules)))
         try:
-            return bytes(cloudpickle.dumps(cls))
+            return bytes(cloudpickle.dumps((cls, {})))
         except Exception as error:  # noqa: BLE001 - whatever its globals raise when pickled
             raise SourceDefinitionError(
                 label,
@@ -309,6 +321,22 @@ def _by_value(label: str, cls: type[Any]) -> bytes:
                 f"workers by value, but cannot be pickled ({type(error).__name__}: {error}); move "
                 "what cannot be pickled into the methods, or install the module as a package",
             ) from None
+
+
+def _modules_of(cls: type[Any]) -> list[ModuleType]:
+    """The person's own modules that a class's module imports, and theirs; without itself."""
+    found: dict[str, ModuleType] = {}
+    names = [cls.__module__]
+    while names:
+        for value in list(vars(sys.modules.get(names.pop(), ModuleType(""))).values()):
+            owner = value if isinstance(value, ModuleType) else None
+            if owner is None:
+                owner = sys.modules.get(str(getattr(value, "__module__", "")))
+            name = getattr(owner, "__name__", "")
+            if owner is not None and name not in found and _is_local(owner):
+                found[name] = owner
+                names.append(name)
+    return [module for name, module in found.items() if name != cls.__module__]
 
 
 @contextlib.contextmanager

@@ -72,7 +72,7 @@ class ReadPlan:
     @property
     def kept(self) -> list[str]:
         """Columns that stay after the conditions are applied."""
-        return list(dict.fromkeys([*self.columns, *([self.index] if self.index else [])]))
+        return list(dict.fromkeys([*self.columns, *([] if self.index is None else [self.index])]))
 
 
 def read_partition(

@@ -37,7 +37,9 @@ class Local(Base):
     def plan_partitions(self, options):
         return [{{"start": 4 * i}} for i in range(int(options["parts"]))]
     def read_partition(self, spec, options):
+        from {sibling} import OFFSET, Base  # again, by name
         rows = self.rows(spec["start"])
+        assert isinstance(self, Base) or OFFSET == 100
         yield pa.record_batch([rows, [sibling.OFFSET] * 4], ["n", "offset"])
 """
 

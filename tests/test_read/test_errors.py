@@ -193,6 +193,15 @@ def test_statistics_divisions_and_scans_are_checked() -> None:
         len(dd.read_python_source(Wrong))
     with pytest.raises(errors.PlanError, match="divisions must give 2 values"):
         dd.read_python_source(Wrong, index="n")
+    for given, message in [
+        (5, "must give 2 values, or None, got a builtins.int"),
+        (["a", "b"], r"must be values of the index \(int64\): .*'a'"),
+        ([2, 1], "must ascend"),
+        ([1, None], "must be values of the index"),
+    ]:
+        Wrong.divisions = lambda *_, given=given: given  # type: ignore[method-assign]
+        with pytest.raises(errors.PlanError, match=message):
+            dd.read_python_source(Wrong, index="n")
     with pytest.raises(errors.PlanError, match="plan_scan must return some of the specs"):
         dd.read_python_source(Wrong, filters=[("n", ">", 0)])
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import html
 import io
+import json
 import logging
 import pickle
 import traceback
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -205,3 +209,27 @@ def test_what_may_be_shown(options: dict[str, str], shown: dict[str, str]) -> No
 
 def test_the_longest_secret_goes_first() -> None:
     assert Redactor(["abc", "abcdef"])("xabcdefx abc") == "x***x ***"
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        repr,
+        lambda text: repr(repr(text)),
+        lambda text: repr(text.encode()),
+        html.escape,
+        json.dumps,
+        quote,
+        lambda text: quote(text, safe="").replace("%2F", "%2f"),
+        urllib.parse.quote_plus,
+        lambda text: base64.b64encode(text.encode()).decode(),
+        lambda text: base64.b64encode(f"u:{text}".encode()).decode(),
+        lambda text: base64.b64encode(f"user:{text}\n".encode()).decode(),
+    ],
+)
+def test_other_spellings_are_masked_as_well(spelt: Any) -> None:
+    redact = Redactor([SECRET])
+    shown = redact(f"<{spelt(SECRET)}>")
+    assert "***" in shown
+    assert "nter2" not in shown
+    assert len(shown) < 20  # of base64, the characters that it shares with its neighbours stay
