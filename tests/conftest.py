@@ -36,7 +36,7 @@ def postgres() -> Iterator[str]:
         yield uri
 
 
-_SERVERS = ("mariadb",)
+_SERVERS = ("mariadb", "pgbouncer")
 """Marks of tests that need a server which pip does not bring."""
 
 
@@ -60,6 +60,13 @@ def mariadb() -> Iterator[str]:
         yield given
         return
     with _servers().running_mariadb() as uri:
+        yield uri
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres: str) -> Iterator[str]:
+    """The ``postgres`` by way of a PgBouncer that pools transactions on two connections."""
+    with _servers().running_pgbouncer(postgres) as uri:
         yield uri
 
 

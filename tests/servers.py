@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 
 def free_port() -> int:
@@ -64,19 +64,60 @@ def running_postgres(password: str = "s3cret&=%") -> Iterator[str]:
         shutil.rmtree(home, ignore_errors=True)
 
 
+@contextmanager
+def running_pgbouncer(postgres: str) -> Iterator[str]:
+    """Run the PgBouncer of this machine before a server; yields the URI that goes by way of it."""
+    server = urlsplit(postgres)
+    home, port = Path(tempfile.mkdtemp(prefix="pgbouncer-")), free_port()
+    (home / "users").write_text(f'"{server.username}" "{unquote(server.password or "")}"\n')
+    settings = {
+        "listen_addr": "127.0.0.1",
+        "listen_port": port,
+        "unix_socket_dir": "",
+        "auth_type": "scram-sha-256",
+        "auth_file": home / "users",
+        "pool_mode": "transaction",
+        "default_pool_size": 2,
+        # As many set it, for drivers that send such: what is in them is dropped, in silence.
+        "ignore_startup_parameters": "options,extra_float_digits",
+    }
+    lines = [f"{name} = {value}" for name, value in settings.items()]
+    databases = f"[databases]\n* = host={server.hostname} port={server.port}\n[pgbouncer]\n"
+    (home / "ini").write_text(databases + "\n".join(lines) + "\n")
+    as_user: dict[str, Any] = {}
+    if os.geteuid() == 0:  # it refuses to run as root
+        nobody = pwd.getpwnam("nobody")
+        os.chown(home, nobody.pw_uid, nobody.pw_gid)
+        as_user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+    program = shutil.which("pgbouncer", path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin")
+    with (home / "log").open("w") as log:
+        proxy = subprocess.Popen(
+            [program or "pgbouncer", home / "ini"], stdout=log, stderr=log, **as_user
+        )
+    try:
+        login = server.netloc.rpartition("@")[0]
+        uri = f"postgresql://{login}@127.0.0.1:{port}{server.path}"
+        _wait(proxy, uri, home / "log")
+        yield uri
+    finally:
+        proxy.kill()
+        proxy.wait()
+        shutil.rmtree(home, ignore_errors=True)
+
+
 def _wait(server: subprocess.Popen[bytes], info: str, log: Path) -> None:
     import psycopg
 
     for _ in range(600):
         try:
-            psycopg.connect(info, dbname="postgres", connect_timeout=5).close()
+            psycopg.connect(info, connect_timeout=5).close()
         except psycopg.OperationalError:
             if server.poll() is not None:
                 break
             time.sleep(0.05)
         else:
             return
-    raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text()}")
+    raise RuntimeError(f"{server.args} did not start:\n{log.read_text()}")
 
 
 @contextmanager

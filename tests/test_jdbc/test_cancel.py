@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import psycopg
 import pytest
@@ -106,6 +107,43 @@ def test_cancelling_ends_the_reads_of_this_instance_alone(
             sources["other"].cancel()
         for one in reads.values():
             assert isinstance(one.exception(10), JDBCError)
+
+
+@pytest.mark.mariadb
+@pytest.mark.parametrize("engine", ["connectorx", "fallback"])
+def test_a_query_of_mariadb_ends_too(
+    mariadb: str, jdbc_options: Callable[[str], dict[str, str]], engine: str
+) -> None:
+    import pymysql
+
+    options = jdbc_options(mariadb) | {"engine": engine}
+    options |= {"query": "SELECT 1 AS a", "predicates": '["sleep(60) = 0"]'}
+    parts = urlsplit(mariadb)
+    watch = pymysql.connect(
+        host="127.0.0.1",
+        port=parts.port or 0,
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+    )
+
+    def sleeping() -> int:
+        with watch.cursor() as cursor:
+            cursor.execute(
+                "SELECT 1 FROM information_schema.processlist"
+                " WHERE info LIKE '%sleep(60)%' AND id <> connection_id()"
+            )
+            return len(cursor.fetchall())
+
+    source = JDBCArrowDataSource()
+    (spec,) = source.plan_partitions(options)
+    with watch, ThreadPoolExecutor(1) as pool:
+        rows = pool.submit(lambda: list(source.read_partition(spec, options)))
+        assert until(lambda: sleeping() == 1, 20)
+        source.cancel()
+        assert sleeping() == 0
+        error = rows.exception(10)
+    assert isinstance(error, QueryError)
+    assert not error.transient
 
 
 def test_pythons_own_driver_ends_a_query_of_sqlite(tmp_path: Path) -> None:
