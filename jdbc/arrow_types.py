@@ -254,7 +254,8 @@ def convert(array: pa.Array, target: pa.DataType, column: str) -> pa.Array:
 def _what_misfits(target: pa.DataType) -> str:
     if pa.types.is_date(target) or pa.types.is_timestamp(target):
         kind = "date" if pa.types.is_date(target) else "timestamp"
-        return f"a {kind} that is infinite, outside the years 1 to 9999, or not in ISO form"
+        why = "infinite, outside the years 1 to 9999, not in ISO form, or finer than that"
+        return f"a value that as a {kind} would be {why}"
     if pa.types.is_string(target):
         return "bytes that are no UTF-8"
     return f"a value that does not fit {target}"

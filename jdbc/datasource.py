@@ -257,7 +257,7 @@ def _check_names(columns: Sequence[Column]) -> None:
             raise ColumnTypeError(
                 name,
                 f"comes {times} times in the result",
-                f"give each a name of its own, e.g. SELECT a.{name} AS a_{name}",
+                "give each a name of its own in the query, e.g. SELECT a.id AS a_id, b.id AS b_id",
             )
 
 

@@ -515,7 +515,8 @@ class _Properties:
                 if not re.fullmatch(r"[\w.\-]+", name := _decode(name, plus=True)):
                     raise _bad_url(
                         "has a property whose name cannot be read",
-                        "write ?name=value&..., and %3F for a question mark in a password",
+                        "write ?name=value&..., %3F for a question mark in a password, and "
+                        "jdbc:sqlite:file:... with %3F for one in the path of a file",
                     )
                 self.add(name, _decode(text, plus=True))
 
