@@ -127,6 +127,11 @@ def _dbapi_rows(
 
 # --------------------------------------------------------------------------------- errors
 
+
+def _foreign(storage: str) -> str:
+    return f"that is a database of {storage}; write 'jdbc:{storage}:' before its path"
+
+
 _REASONS = (
     (
         re.compile(r"Could not set lock on file"),
@@ -138,10 +143,7 @@ _REASONS = (
         "this process has it open for writing, or with settings of its own; close that connection,"
         " or open it with read_only=True alone",
     ),
-    (
-        re.compile(r"sqlite_scanner"),
-        "that is a SQLite database; write jdbc:sqlite: before its path",
-    ),
+    (re.compile(r"sqlite_scanner"), _foreign("sqlite")),
     (
         re.compile(r"not a valid DuckDB database|in-memory database|Is a directory"),
         "that is not a DuckDB database",
@@ -195,6 +197,10 @@ def _described(connection: Any, options: JDBCOptions, sql: str) -> list[Column]:
     if len(connection.extract_statements(sql)) != 1:
         option = "query" if options.query else "dbtable"
         raise OptionError(option, "holds more than one statement", "write one, without ';'")
+    kept = "SELECT type FROM duckdb_databases() WHERE database_name = current_database()"
+    ((storage,),) = connection.execute(kept).fetchall()
+    if storage != "duckdb":  # it has extensions for other files, and loads them unasked
+        raise ConnectError(f"{options.url.label}: {_foreign(storage)}")
     described = _names_and_types(connection, sql)
     names = [name for name, _ in described]
     given = _given_names(connection, options)
@@ -541,8 +547,9 @@ def _double(value: float) -> str:
 def _decimal(value: Decimal, arrow_type: pa.DataType) -> str:
     if not value.is_finite() or abs(value.adjusted()) > 100 or arrow_type.scale < 0:
         raise ValueError("no number that a decimal can be")
-    units = value.scaleb(arrow_type.scale, _EXACT)
-    if units != units.to_integral_value():
+    scaled = value.scaleb(arrow_type.scale, _EXACT)
+    units = int(scaled)
+    if units != scaled:
         raise ValueError("more decimals than the column has")
     if abs(units) >= 10**arrow_type.precision:
         return f"'{'-' if units < 0 else ''}inf'::DOUBLE"
@@ -597,8 +604,6 @@ def _operand(column: Column, name: str) -> tuple[str, pa.DataType]:
             return quoted, pa.int64()  # of a plain whole number, which may be as long
         case "UHUGEINT":
             return f"CAST({quoted} AS HUGEINT)", pa.int64()
-        case "TIMESTAMP_S" | "TIMESTAMP_MS":
-            return f"CAST({quoted} AS TIMESTAMP)", pa.timestamp("us")
     return quoted, _arrow(_parse(column.database_type))
 
 

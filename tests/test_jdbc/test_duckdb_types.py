@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from jdbc import ColumnTypeError, ColumnValueError, JDBCArrowDataSource
 
 ENGINES = ("adbc", "fallback")
-TWO = tuple(map(int, duckdb.__version__.split(".")[:1])) >= (2,)
+TWO = int(duckdb.__version__.partition(".")[0]) >= 2
 US, UTC = pa.timestamp("us"), pa.timestamp("us", "UTC")
 TEXT, WHOLE = pa.string(), pa.decimal128(38, 0)
 EPOCH = dt.datetime(1970, 1, 1)
