@@ -173,6 +173,7 @@ def test_a_read_that_waits_for_its_place_can_be_cancelled(
     assert [len(frame) for frame in frames] == [1, 1, 1]
 
 
+@pytest.mark.slow  # has a cluster of its own
 def test_a_lost_worker_keeps_no_place(
     server: dict[str, str], db: psycopg.Connection[Any], start_cluster, tmp_path: Path
 ) -> None:
