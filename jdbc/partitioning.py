@@ -117,6 +117,13 @@ class Range:
         # Any: Python compares these kinds of numbers exactly, which no type says.
         lower: Any = self.lower
         upper: Any = self.upper
+        if isinstance(position, float):
+            # A column of doubles is cut at doubles: databases round a bound that none equals, some
+            # to the nearest and some up. A range that is read for nothing loses no row.
+            if isinstance(lower, int) and float(lower) != lower:
+                lower = math.nextafter(float(lower), -math.inf)
+            if isinstance(upper, int) and float(upper) != upper:
+                upper = math.nextafter(float(upper), math.inf)
         above = lower is None or (lower < position if op == "<" else lower <= position)
         below = upper is None or position < upper
         match op:

@@ -202,3 +202,31 @@ def test_the_bridges_own_names_for_the_jdbc_source(tmp_path: Path) -> None:
         dbtable="t",
     )
     assert frame.n.compute().tolist() == [1]
+
+
+@pytest.mark.parametrize("key", [2.0**53 - 1, 2.0**53, 2.0**53 + 2, -(2.0**53)])
+@pytest.mark.parametrize("cut", [2**53 - 1, 2**53, 2**53 + 1, 2**53 + 2, 2**53 + 3])
+def test_a_double_beyond_whole_numbers_is_in_one_range(
+    key: float, cut: int, shop: dict[str, Any], tmp_path: Path
+) -> None:
+    import duckdb
+
+    with duckdb.connect(tmp_path / "x.duckdb") as connection:
+        connection.execute(f"CREATE TABLE t AS SELECT {key!r}::double AS k")
+    options = {name: shop[name] for name in ("url", "user", "password")} | {"engine": "adbc"}
+    databases = [
+        options | {"query": f"SELECT '{key!r}'::float8 AS k"},
+        {"url": f"jdbc:duckdb:{tmp_path / 'x.duckdb'}", "dbtable": "t"},
+    ]
+    for database in databases:
+        frame = dd.read_python_source(
+            "jdbc",
+            **database,
+            partitionColumn="k",
+            lowerBound=cut - 2,
+            upperBound=cut + 2,
+            numPartitions=4,
+        )
+        assert frame.k.compute(scheduler="synchronous").tolist() == [key]
+        for query in (frame[frame.k == key], frame[frame.k >= key], frame[frame.k <= key]):
+            assert query.k.compute(scheduler="synchronous").tolist() == [key]
