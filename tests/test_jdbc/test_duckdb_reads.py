@@ -318,20 +318,6 @@ def test_a_stream_that_is_closed_early_leaves_the_file(tmp_path: Path, engine: s
     assert can_be_opened(tmp_path / "x.db")
 
 
-@pytest.mark.timeout(60)
-@pytest.mark.skipif(not TWO, reason="DuckDB 1 gives no row before it has worked out the rest")
-@pytest.mark.parametrize("engine", ENGINES)
-def test_closing_does_not_wait_for_what_is_worked_out_ahead(
-    seven: dict[str, str], engine: str
-) -> None:
-    ahead = f"(SELECT i FROM t UNION ALL SELECT i FROM {SLOW}) AS ahead"
-    options = seven | {"engine": engine, "dbtable": ahead, "fetchsize": "1"}
-    (spec,) = SOURCE.plan_partitions(options)
-    batches = SOURCE.read_partition(spec, options)
-    assert next(batches)["i"].to_pylist() == [7]
-    batches.close()
-
-
 @pytest.mark.parametrize("engine", ENGINES)
 def test_cancelling_ends_a_query_that_gives_nothing(seven: dict[str, str], engine: str) -> None:
     options = seven | {"engine": engine, "dbtable": SLOW}
