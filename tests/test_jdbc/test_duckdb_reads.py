@@ -42,7 +42,6 @@ from jdbc import (
 
 ENGINES = ("adbc", "fallback")
 SOURCE = JDBCArrowDataSource()
-TWO = int(duckdb.__version__.partition(".")[0]) >= 2
 SLOW = """(
     SELECT count(*) AS i FROM range(10000000) a, range(10000000) b WHERE (a.range * b.range) % 7 = 3
 ) AS slow"""
