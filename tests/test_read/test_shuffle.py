@@ -960,15 +960,14 @@ def test_without_a_client_nothing_happens() -> None:
         Client.current()
 
 
-def ensure_in_task() -> str:
-    with get_client() as client:
-        client.sync = None  # so that asking the cluster anything would raise
-        shuffle.ensure_on_cluster(client)
-        shuffle.ensure_on_cluster()
-    return "done"
-
-
 def test_within_a_task_nothing_waits(cluster: LocalCluster) -> None:
+    def ensure_in_task() -> str:  # local, so that it travels by value: workers lack this module
+        with get_client() as client:
+            client.sync = None  # so that asking the cluster anything would raise
+            shuffle.ensure_on_cluster(client)
+            shuffle.ensure_on_cluster()
+        return "done"
+
     with Client(cluster) as client:
         futures = [client.submit(ensure_in_task, pure=False) for _ in range(4)]
         wait(futures, timeout=60)
