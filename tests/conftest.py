@@ -36,6 +36,33 @@ def postgres() -> Iterator[str]:
         yield uri
 
 
+_SLOW = (
+    "test_cancel.py",
+    "test_cluster.py",
+    "test_connections.py",
+    "test_cuts.py",
+    "test_docs.py",
+    "test_duckdb_reads.py",
+    "test_jdbc_cluster.py",
+    "test_jdbc_snapshot.py",
+    "test_params.py",
+    "test_places.py",
+    "test_pushdown.py",
+    "test_read_sql.py",
+    "test_shuffle.py",
+    "test_snapshot.py",
+    "test_sqlite_reads.py",
+)
+"""Files of tests that start clusters, wait, or ask databases many things, as a whole."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what one leaves out for a quick run."""
+    for item in items:
+        if item.path.name in _SLOW:
+            item.add_marker(pytest.mark.slow)
+
+
 _SERVERS = ("mariadb", "pgbouncer")
 """Marks of tests that need a server which pip does not bring."""
 
