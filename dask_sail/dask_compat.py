@@ -200,13 +200,10 @@ def holders_of_this_task() -> Callable[[], bool] | None:
     The check asks the scheduler; it may be called from any thread but an event loop's. None where
     the thread runs no distributed task.
     """
-    try:
-        from distributed.utils import sync
-        from distributed.worker import get_worker, thread_state
-
-        worker, key = get_worker(), thread_state.key
-    except (ImportError, AttributeError, ValueError):
+    worker, key = _worker_and_key()
+    if worker is None:
         return None
+    from distributed.utils import sync
 
     def are_there() -> bool:
         holders = sync(worker.loop, worker.scheduler.who_has, keys=[key], callback_timeout=10)

@@ -22,7 +22,7 @@ from .options import SourceOptions
 from .predicate import LiteralError, Predicate, typed_literal
 from .registry import SourceRef
 
-__all__ = ["Plan", "Specs", "plan_scan", "plan_source", "statistics"]
+__all__ = ["Plan", "Specs", "kind_of", "plan_scan", "plan_source", "statistics"]
 
 
 class Specs(Sequence[PartitionSpec]):
@@ -95,7 +95,7 @@ def plan_source(
         )
         if not isinstance(schema, pa.Schema):
             raise SchemaError(
-                label, f"infer_schema must return a pyarrow.Schema, got {_kind(schema)}"
+                label, f"infer_schema must return a pyarrow.Schema, got {kind_of(schema)}"
             )
     frame_schema(schema, label)
     _check_index(label, index, schema)
@@ -122,7 +122,8 @@ def plan_source(
     return Plan(schema, specs, version, divisions, has_snapshot)
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """What came in place of what was expected, for a message: its type, not its value."""
     return "None" if value is None else f"a {type(value).__module__}.{type(value).__qualname__}"
 
 
@@ -144,12 +145,13 @@ def _check_index(label: str, index: str | None, schema: pa.Schema) -> None:
 def _texts(label: str, method: str, planned: Any) -> Iterator[str]:
     if _is_scalar(planned):
         raise PlanError(
-            label, f"{method} must return a list of dicts, one per partition, got {_kind(planned)}"
+            label,
+            f"{method} must return a list of dicts, one per partition, got {kind_of(planned)}",
         )
     for position, spec in enumerate(planned):
         where = f"{method}()[{position}]"
         if not isinstance(spec, dict):
-            raise PlanError(label, f"{where} must be a dict, got {_kind(spec)}")
+            raise PlanError(label, f"{where} must be a dict, got {kind_of(spec)}")
         _check_json(label, where, spec)
         yield json.dumps(spec, ensure_ascii=False, separators=(",", ":"))
 
@@ -169,7 +171,7 @@ def _check_json(label: str, where: str, value: Any) -> None:
     elif not isinstance(value, str | int | float | bool | None):
         raise PlanError(
             label,
-            f"{where} is {_kind(value)}, which JSON cannot hold; specs are dicts of str, int, "
+            f"{where} is {kind_of(value)}, which JSON cannot hold; specs are dicts of str, int, "
             "float, bool, None, lists and dicts",
         )
 
@@ -181,7 +183,7 @@ def _checked_divisions(
         return None
     if _is_scalar(divisions):
         raise PlanError(
-            label, f"divisions must give {count + 1} values, or None, got {_kind(divisions)}"
+            label, f"divisions must give {count + 1} values, or None, got {kind_of(divisions)}"
         )
     given = tuple(divisions)
     if len(given) != count + 1:

@@ -23,7 +23,7 @@ from .datasource import PartitionSpec, Scan
 from .errors import BatchError, DivisionError, PartitionReadError
 from .options import CaseInsensitiveDict, Redactor, SourceOptions
 from .places import place
-from .planning import Specs
+from .planning import Specs, kind_of
 from .predicate import Condition, apply
 from .registry import SourceRef
 from .snapshot import OpenedSnapshot, collect_soon
@@ -188,7 +188,7 @@ def _given(
         raise BatchError(
             label,
             redact.value(spec),
-            f"{method} must give an iterator of pyarrow.RecordBatch, got {_kind(batches)}",
+            f"{method} must give an iterator of pyarrow.RecordBatch, got {kind_of(batches)}",
         )
     iterator = call(lambda: iter(batches))
     try:
@@ -204,16 +204,12 @@ def _given(
                 raise BatchError(
                     label,
                     redact.value(spec),
-                    f"{method} must yield pyarrow.RecordBatch, got {_kind(batch)}",
+                    f"{method} must yield pyarrow.RecordBatch, got {kind_of(batch)}",
                 )
     finally:
         close = getattr(iterator, "close", None)
         if close is not None:
             call(close)
-
-
-def _kind(value: Any) -> str:
-    return "None" if value is None else f"a {type(value).__module__}.{type(value).__qualname__}"
 
 
 def _fit(

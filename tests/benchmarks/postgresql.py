@@ -67,11 +67,6 @@ def ours(uri: str, rows: int, engine: str) -> dd.DataFrame:
     )
 
 
-def read_all(frame: dd.DataFrame) -> int:
-    """Rows of every partition, each computed to the end and then let go."""
-    return int(frame.map_partitions(len, meta=("n", "int64")).compute().sum())
-
-
 def whole(frame: dd.DataFrame) -> int:
     """Rows, of partitions that are made whole: `len` alone would read no column."""
     parts = dask.compute(*frame.to_delayed(optimize_graph=True))
