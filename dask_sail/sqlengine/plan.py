@@ -1,0 +1,240 @@
+"""What planning hands to execution: stages, what flows into them, and what is asked of each table.
+
+Plain frozen values that pickle and tokenize; nothing here knows DataFusion or Dask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pyarrow as pa
+
+from ..predicate import Predicate
+from .splice import Template
+
+__all__ = [
+    "DistributedPlan",
+    "FileGroups",
+    "Hole",
+    "Mode",
+    "Producer",
+    "Settings",
+    "Stage",
+    "StageOutput",
+    "TableDescription",
+    "TablePartitions",
+    "TableScan",
+    "Union",
+]
+
+#: How the partitions of a producer reach the tasks of a stage. ``part``: task i gets partition i.
+#: ``all``: every task gets all partitions, kept apart. ``cat``: every task gets all of them as one.
+Mode = Literal["part", "all", "cat"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How queries are planned.
+
+    Attributes
+    ----------
+    target_partitions
+        How many partitions an exchange makes.
+    broadcast
+        ``off``: no side of a join is broadcast. ``small``: a side is, if its table's known or
+        estimated size is at most ``broadcast_bytes``. ``always``: wherever it would be right.
+    broadcast_bytes
+        Limit for ``small``, in bytes of Arrow data.
+    """
+
+    target_partitions: int
+    broadcast: Literal["off", "small", "always"] = "small"
+    broadcast_bytes: int = 32 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableDescription:
+    """What planning must know of a registered table.
+
+    Attributes
+    ----------
+    name
+        As registered; found ignoring case.
+    schema
+        Its columns, in their own spelling. A frame's index is none of them.
+    partitions
+        How many there are, at least 0.
+    rows, bytes
+        Known or estimated size, None if unknown.
+    exact
+        Whether ``rows`` is exact.
+    takes_predicates
+        Whether it is worth to split off predicates for it.
+    parquet
+        Paths or URLs of Parquet files that DataFusion reads itself on the workers; empty for a
+        table that Dask brings.
+    """
+
+    name: str
+    schema: pa.Schema
+    partitions: int
+    rows: int | None = None
+    bytes: int | None = None
+    exact: bool = False
+    takes_predicates: bool = False
+    parquet: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableScan:
+    """What one leaf of the plan asks of its table.
+
+    Attributes
+    ----------
+    table
+        Name as registered.
+    columns
+        The columns that the leaf needs, in the order of its hole's schema; may be empty (a count).
+    predicates
+        Conditions that may be given to the source. The plan keeps every filter, so a source may
+        return more rows than they allow.
+    filters
+        All of the leaf's filters as DataFusion spells them, for ``explain``.
+    limit
+        No more rows than these are needed of any partition, given that all ``filters`` hold of
+        every row; None without such a limit, or if a filter is no predicate.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    predicates: tuple[Predicate, ...] = ()
+    filters: tuple[str, ...] = ()
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class TablePartitions:
+    """The partitions of a table that Dask brings; ``scan`` counts in `DistributedPlan.scans`."""
+
+    scan: int
+
+
+@dataclass(frozen=True)
+class FileGroups:
+    """Parquet files, or parts of them, that the stage itself reads.
+
+    ``groups`` are serialised file groups, one per partition: they fill the hole as they are.
+    """
+
+    scan: int
+    groups: tuple[bytes, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class StageOutput:
+    """The output partitions of another stage."""
+
+    stage: int
+
+
+@dataclass(frozen=True)
+class Union:
+    """The partitions of several producers, one after the other."""
+
+    producers: tuple[Producer, ...]
+
+
+Producer = TablePartitions | FileGroups | StageOutput | Union
+
+
+@dataclass(frozen=True)
+class Hole:
+    """A place in a stage's template, and what fills it.
+
+    ``schema`` is that of the tables that come, matched by position: names may repeat, there may be
+    no column at all (only the number of rows counts then), every column is nullable.
+    """
+
+    producer: Producer
+    mode: Mode
+    schema: pa.Schema
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A part of the physical plan that runs without an exchange.
+
+    Attributes
+    ----------
+    name
+        What it does, as the dashboard shows it: ``scan_filter_aggregate``.
+    template
+        The serialised plan, with holes for its inputs.
+    inputs
+        What fills each hole of the template.
+    exchange
+        How its rows leave. ``None``: each task gives one partition. ``hash`` and ``round_robin``:
+        each task gives ``outputs`` tables, of which table j goes into output partition j.
+    outputs
+        Number of output partitions of an exchange. Without one: how many tables each task gives
+        (1 but for a stage that runs whole in one task).
+    schema
+        Of what leaves, nullable, names may repeat.
+    chunked
+        Whether a task may run it over one partition piece by piece, and give the pieces' outputs
+        one after the other: scans, filters, projections and partial aggregates.
+    gathered
+        Why it runs in one task although its inputs have several partitions, or None.
+    operators
+        DataFusion's own description of the plan, a line per operator.
+    """
+
+    name: str
+    template: Template
+    inputs: Mapping[str, Hole]
+    schema: pa.Schema
+    exchange: Literal["hash", "round_robin"] | None = None
+    outputs: int = 1
+    chunked: bool = False
+    gathered: str | None = None
+    operators: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistributedPlan:
+    """A query, ready to be turned into tasks.
+
+    Attributes
+    ----------
+    sql
+        The query, for the fallback and for messages.
+    stages
+        In an order in which each stage comes after those it reads from.
+    root
+        Whose partitions are the result.
+    scans
+        What is asked of the tables.
+    schema
+        Names, types of the result; names may repeat.
+    ordered
+        Whether the order of the result's rows is asked for; it has one partition then.
+    functions
+        The Python functions that it calls: name to pickled function.
+    fingerprint
+        Names the DataFusion that made the templates; each task compares it with its own.
+    fallback
+        Why the query runs whole in one task, on the tables of ``scans``, or None. It has no
+        stages then.
+    """
+
+    sql: str
+    stages: tuple[Stage, ...]
+    root: Producer
+    scans: tuple[TableScan, ...]
+    schema: pa.Schema
+    fingerprint: str
+    ordered: bool = False
+    functions: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    fallback: str | None = None
