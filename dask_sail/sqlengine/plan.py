@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
 from ..predicate import Predicate
 from .splice import Template
+
+if TYPE_CHECKING:
+    from .functions import PythonFunction
 
 __all__ = [
     "DistributedPlan",
@@ -221,7 +224,7 @@ class DistributedPlan:
     ordered
         Whether the order of the result's rows is asked for; it has one partition then.
     functions
-        The Python functions that it calls: name to pickled function.
+        The Python functions that it calls; each task defines them in its own context.
     fingerprint
         Names the DataFusion that made the templates; each task compares it with its own.
     fallback
@@ -236,5 +239,5 @@ class DistributedPlan:
     schema: pa.Schema
     fingerprint: str
     ordered: bool = False
-    functions: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    functions: tuple[PythonFunction, ...] = field(default=(), repr=False)
     fallback: str | None = None
