@@ -29,7 +29,6 @@ __all__ = [
     "parse_custom_schema",
     "plain",
     "string_instead",
-    "type_reference",
 ]
 
 
@@ -188,11 +187,6 @@ DUCKDB = (
     TypeRow(("STRUCT",), "struct of the above", "without names of fields: as text"),
     TypeRow(("MAP",), "map of the above", "with lists, maps or structs as keys: as text"),
 )
-
-
-def type_reference() -> Mapping[str, Sequence[TypeRow]]:
-    """Return the tables of types, by dialect, as the documentation prints them."""
-    return {"postgresql": POSTGRESQL, "sqlite": SQLITE, "mysql": MYSQL, "duckdb": DUCKDB}
 
 
 def decimal_type(precision: int, scale: int) -> pa.DataType | None:

@@ -24,8 +24,8 @@ from .query import (
     Condition,
     count_sql,
     describe_sql,
+    first_sql,
     null_test,
-    plain_select,
     predicate_condition,
     range_sql,
     select_sql,
@@ -339,7 +339,7 @@ class _Read:
         """The SELECT; of the number of rows if no column is wanted."""
         conditions = [self.own_rows(), *self.conditions]
         if not self.wanted:
-            return count_sql(self.options, conditions, self.limit)
+            return count_sql(self.options, self.dialect, conditions, self.limit)
         return select_sql(self.options, self.dialect, self._reads(), conditions, self.limit)
 
     def batches(self, cancellation: Cancellation) -> Iterator[pa.RecordBatch]:
@@ -448,8 +448,9 @@ class _Index:
         """Return the first value in an order, read as every other value of the column is."""
         operand, _ = self._key
         present = f"NOT ({null_test(self.dialect, self.column)})"
-        tail = f"WHERE {present} ORDER BY {operand}{direction} LIMIT 1"
-        query = plain_select(self.options, self.dialect.quote(self.column.name), tail)
+        tail = f"WHERE {present} ORDER BY {operand}{direction}"
+        name = self.dialect.quote(self.column.name)
+        query = first_sql(self.options, self.dialect, name, tail)
         options = replace(self.options, dbtable=None, query=query, prepare_query=None, hint=None)
         read = _Read(self.dialect, options, {"engine": self.engine}, [self.column])
         batches = list(read.batches(self.cancellation))
@@ -498,7 +499,8 @@ def _column(by_name: Mapping[str, Column], name: str) -> Column:
 _COUNT = [
     (
         Column("count", "int8", pa.int64(), nullable=False),
-        ColumnRead("count(*)", lambda array: array, pa.int64()),
+        # As a decimal, which some drivers make of any whole number.
+        ColumnRead("count(*)", lambda array: array, pa.decimal128(38, 0)),
     )
 ]
 

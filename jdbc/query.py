@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
+import pyarrow as pa
+
 from .dialects import Column, ColumnRead, Dialect
+from .errors import OptionError
 from .partitioning import Range, bound_value, range_condition
 
 if TYPE_CHECKING:
@@ -16,6 +20,7 @@ __all__ = [
     "comparison",
     "count_sql",
     "describe_sql",
+    "first_sql",
     "null_test",
     "plain_select",
     "predicate_condition",
@@ -41,7 +46,7 @@ class Condition(Protocol):
 
 def describe_sql(options: JDBCOptions) -> str:
     """Return a SELECT of every column of the table or query."""
-    return _select(options, "*", (), None)
+    return _select(options, "*")
 
 
 def select_sql(
@@ -53,29 +58,54 @@ def select_sql(
 ) -> str:
     """Return the SELECT of some columns, each read as an engine needs it."""
     items = (f"{read.expression} AS {dialect.quote(column.name)}" for column, read in columns)
-    return _select(options, ", ".join(items), conditions, limit)
+    return _limited(options, dialect, ", ".join(items), conditions, limit)
 
 
 def count_sql(
-    options: JDBCOptions, conditions: Iterable[str] = (), limit: int | None = None
+    options: JDBCOptions,
+    dialect: Dialect,
+    conditions: Iterable[str] = (),
+    limit: int | None = None,
 ) -> str:
     """Return a SELECT of the number of rows."""
     if limit is None:
-        return _select(options, "count(*)", conditions, None)
-    rows = _select(options, "1", conditions, limit, prepared=False)
-    return f"{_prefix(options)}SELECT count(*) FROM ({rows}) AS counted"  # noqa: S608 - made here
+        return _select(options, dialect.count, conditions)
+    # Named, as SQL Server wants; without AS, which Oracle does not take.
+    rows = _limited(options, dialect, "1 AS one", conditions, limit, prepared=False)
+    return f"{_prefix(options)}SELECT {dialect.count} FROM ({rows}) counted"  # noqa: S608 - made here
 
 
 def plain_select(options: JDBCOptions, items: str, tail: str = "") -> str:
     """Return a SELECT of the relation with text of a dialect after it; for statistics."""
-    return f"{_select(options, items, (), None)} {tail}".rstrip()
+    return f"{_select(options, items)} {tail}".rstrip()
+
+
+def first_sql(options: JDBCOptions, dialect: Dialect, items: str, tail: str) -> str:
+    """Return a SELECT of the first row, where ``tail`` ends in an ORDER BY."""
+    before, after = (part.format(1) for part in dialect.limit)
+    return plain_select(options, f"{before}{items}", f"{tail} {after}")
+
+
+def _limited(
+    options: JDBCOptions,
+    dialect: Dialect,
+    items: str,
+    conditions: Iterable[str],
+    limit: int | None,
+    *,
+    prepared: bool = True,
+) -> str:
+    if limit is None:
+        return _select(options, items, conditions, prepared=prepared)
+    before, after = (part.format(int(limit)) for part in dialect.limit)
+    selected = _select(options, f"{before}{items}", conditions, prepared=prepared)
+    return f"{selected} {after}".rstrip()
 
 
 def _select(
     options: JDBCOptions,
     items: str,
-    conditions: Iterable[str],
-    limit: int | None,
+    conditions: Iterable[str] = (),
     *,
     prepared: bool = True,
 ) -> str:
@@ -85,7 +115,6 @@ def _select(
         f"{_prefix(options) if prepared else ''}SELECT {hint}{items}",
         f"FROM {options.relation}",
         f"WHERE {where}" if where else "",
-        "" if limit is None else f"LIMIT {int(limit)}",
     ]
     return " ".join(part for part in parts if part)
 
@@ -99,10 +128,20 @@ def range_sql(dialect: Dialect, column: Column, piece: Range) -> str:
     operand, kind = dialect.partition_key(column)
 
     def literal(position: Any) -> str:
-        text = dialect.literal(bound_value(position, kind), kind)
+        text = _bound(dialect, column, position, kind)
         return text if dialect.range_bound is None else dialect.range_bound(column, text)
 
     return range_condition(piece, operand, literal)
+
+
+def _bound(dialect: Dialect, column: Column, position: Any, kind: pa.DataType) -> str:
+    with suppress(ValueError, OverflowError):
+        return dialect.literal(bound_value(position, kind), kind)
+    raise OptionError(
+        "partitionColumn",
+        f"names {column.name!r}, and {dialect.label} has no {kind} for a cut at {position!r}",
+        "write lowerBound and upperBound that the column could hold",
+    )
 
 
 def comparison(operand: str, op: str, literals: Sequence[str]) -> str:

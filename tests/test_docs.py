@@ -39,7 +39,8 @@ import dask_sail
 import dask_sail.errors
 import jdbc
 import jdbc.errors
-from jdbc.arrow_types import parse_custom_schema, type_reference
+from jdbc.arrow_types import parse_custom_schema
+from jdbc.dialects import type_reference
 from jdbc.options import option_reference
 from jdbc.url import PROPERTIES
 

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import pyarrow as pa
 
-from ..errors import JDBCError, OptionError
+from ..errors import EngineError, JDBCError, OptionError
 
 if TYPE_CHECKING:
+    from ..arrow_types import TypeRow
     from ..cancellation import Cancellation
     from ..options import JDBCOptions
 
@@ -25,15 +26,22 @@ __all__ = [
     "KeyValues",
     "Statistics",
     "dialect_for",
+    "type_reference",
 ]
 
 Ask = Callable[..., list[tuple[Any, ...]]]
 """``ask(sql, *parameters)``: the rows of a statement, or `JDBCError`. Parameters are spelt as the
 driver spells them, and a statement without any may hold such characters."""
 
-SUPPORTED = ("postgresql", "sqlite", "mysql", "mariadb", "duckdb")
-"""Dialects that this version reads; the URLs of more are understood."""
-_SAME = {"mariadb": "mysql"}
+_MODULES = {
+    "postgresql": "postgresql",
+    "sqlite": "sqlite",
+    "mysql": "mysql",
+    "mariadb": "mysql",
+    "duckdb": "duckdb",
+}
+SUPPORTED = tuple(_MODULES)
+"""Dialects that this version reads."""
 
 
 @dataclass(frozen=True)
@@ -124,16 +132,23 @@ class Statistics(Protocol):
         ...
 
 
+def _has_no_such_engine(options: JDBCOptions) -> NoReturn:
+    raise EngineError(f"{options.dialect} is not read by this engine")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
     """One database: how it quotes, which engines read it, how its columns become Arrow.
+
+    Whoever gives what has no default has a database that the engine ``fallback`` reads, whole or in
+    ranges between bounds; the rest adds engines and abilities.
 
     Attributes
     ----------
     name, label
         As in the URL, and as in a sentence.
-    engines, fastest
-        Names of engines in the order of the default choice, and of ``engine=auto`` (as measured).
+    types
+        What each of its types becomes in Arrow, for the documentation.
     quote
         An identifier in SQL.
     literal
@@ -155,8 +170,15 @@ class Dialect:
         those bounds (the dialect's own, whatever ``customSchema`` says); `OptionError` for a column
         that cannot be cut so. A string is a type of bounds only where the SQL orders texts by their
         code points.
+    engines, fastest
+        Names of engines in the order of the default choice, and of ``engine=auto`` (as measured).
+    count
+        What counts rows, in 64 bits.
+    limit
+        What stands before the select list and at the end of a SELECT that gives at most ``{0}``
+        rows; also after ORDER BY.
     session
-        Statements that each engine runs on each new session before the query.
+        Statements that connectorx and adbc run on each new session before the query.
     in_transaction
         Whether the engines run these statements and the query in one transaction, as they must
         where a proxy may hand each transaction to another server.
@@ -206,24 +228,27 @@ class Dialect:
 
     name: str
     label: str
-    engines: tuple[str, ...]
-    fastest: tuple[str, ...]
+    types: Sequence[TypeRow]
     quote: Callable[[str], str]
     literal: Callable[[Any, pa.DataType], str]
     describe: Callable[[JDBCOptions, str], Sequence[Column]]
     read_column: Callable[[Column, str], ColumnRead | None]
     condition: Callable[[Column, str, Sequence[Any]], str | None]
     partition_key: Callable[[Column], tuple[str, pa.DataType]]
-    session: Callable[[JDBCOptions], Sequence[str]]
-    refusal: Callable[[JDBCOptions, str], str | None]
-    connectorx_uri: Callable[[JDBCOptions], str]
-    preflight: Callable[[JDBCOptions], None]
-    adbc_database: Callable[[JDBCOptions], Any]
-    adbc_statement: Callable[[JDBCOptions], Mapping[str, str]]
     dbapi_rows: Callable[
         [JDBCOptions, str, Cancellation], AbstractContextManager[Iterator[Sequence[Any]]]
     ]
     error: Callable[[BaseException, JDBCOptions], JDBCError]
+    engines: tuple[str, ...] = ("fallback",)
+    fastest: tuple[str, ...] = ("fallback",)
+    count: str = "count(*)"
+    limit: tuple[str, str] = ("", "LIMIT {0}")
+    session: Callable[[JDBCOptions], Sequence[str]] = lambda options: ()
+    refusal: Callable[[JDBCOptions, str], str | None] = lambda options, engine: None
+    connectorx_uri: Callable[[JDBCOptions], str] = _has_no_such_engine
+    preflight: Callable[[JDBCOptions], None] = _has_no_such_engine
+    adbc_database: Callable[[JDBCOptions], Any] = _has_no_such_engine
+    adbc_statement: Callable[[JDBCOptions], Mapping[str, str]] = lambda options: {}
     first_row: Callable[[Sequence[ColumnRead]], str] | None = None
     arrow_batches: (
         Callable[[JDBCOptions, str, Cancellation], AbstractContextManager[Iterator[pa.RecordBatch]]]
@@ -246,12 +271,18 @@ def dialect_for(name: str) -> Dialect:
     OptionError
         If this version cannot read such a database.
     """
-    if name not in SUPPORTED:
+    if name not in _MODULES:
         raise OptionError(
             "url",
             f"is of {name!r}, which this version does not read",
             f"databases that it reads: {', '.join(SUPPORTED)}",
         )
-    module = import_module(f".{_SAME.get(name, name)}", __name__)
+    module = import_module(f".{_MODULES[name]}", __name__)
     dialect: Dialect = module.DIALECT
     return dialect
+
+
+def type_reference() -> dict[str, Sequence[TypeRow]]:
+    """Return the tables of types, by dialect, as the documentation prints them."""
+    dialects = {name: dialect_for(name) for name in SUPPORTED}
+    return {name: one.types for name, one in dialects.items() if one.name == name}

@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from functools import lru_cache, partial
-from typing import Any, NoReturn
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,7 +29,6 @@ from ..errors import (
     ColumnTypeError,
     ColumnValueError,
     ConnectError,
-    EngineError,
     JDBCError,
     MissingDriverError,
     OptionError,
@@ -653,15 +652,12 @@ def _partition_key(column: Column) -> tuple[str, pa.DataType]:
     )
 
 
-def _not_read(options: JDBCOptions) -> NoReturn:
-    raise EngineError("DuckDB is read by its own Arrow stream, or as Python values")
-
-
 DIALECT = Dialect(
     name="duckdb",
     label="DuckDB",
     engines=("adbc", "fallback"),
     fastest=("adbc", "fallback"),
+    types=DUCKDB,
     quote=_quote,
     literal=_literal,
     describe=_describe,
@@ -669,11 +665,6 @@ DIALECT = Dialect(
     condition=_condition,
     partition_key=_partition_key,
     session=_session,
-    refusal=lambda options, engine: None,
-    connectorx_uri=_not_read,
-    preflight=_not_read,
-    adbc_database=_not_read,
-    adbc_statement=_not_read,
     arrow_batches=_arrow_batches,
     dbapi_rows=_dbapi_rows,
     error=_error,

@@ -700,15 +700,12 @@ def _partition_key(column: Column) -> tuple[str, pa.DataType]:
     return _operand(column), kind
 
 
-def _no_adbc(options: JDBCOptions) -> Any:
-    raise EngineError("adbc does not read MySQL or MariaDB")
-
-
 DIALECT = Dialect(
     name="mysql",
     label="MySQL and MariaDB",
     engines=("connectorx", "fallback"),
     fastest=("connectorx", "fallback"),
+    types=MYSQL,
     quote=_quote,
     literal=_literal,
     describe=_describe,
@@ -719,8 +716,6 @@ DIALECT = Dialect(
     refusal=_refusal,
     connectorx_uri=lambda options: options.url.connectorx_uri(),
     preflight=_preflight,
-    adbc_database=_no_adbc,
-    adbc_statement=lambda options: {},
     dbapi_rows=_dbapi_rows,
     error=_error,
     is_null=_is_null,

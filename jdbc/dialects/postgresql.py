@@ -662,6 +662,7 @@ DIALECT = Dialect(
     label="PostgreSQL",
     engines=("connectorx", "adbc", "fallback"),
     fastest=("adbc", "connectorx", "fallback"),
+    types=POSTGRESQL,
     quote=_quote,
     literal=_literal,
     describe=_describe,

@@ -603,6 +603,7 @@ DIALECT = Dialect(
     label="SQLite",
     engines=("connectorx", "adbc", "fallback"),
     fastest=("adbc", "connectorx", "fallback"),
+    types=SQLITE,
     quote=_quote,
     literal=_literal,
     describe=_describe,

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jdbc.arrow_types import convert, parse_custom_schema, type_reference
+from jdbc.arrow_types import convert, parse_custom_schema
+from jdbc.dialects import type_reference
 from jdbc.errors import ColumnValueError
 
 WIDE = Context(prec=400)
