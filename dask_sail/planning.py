@@ -18,11 +18,20 @@ from .arrow import frame_schema
 from .calls import call_source
 from .datasource import PartitionSpec, PartitionStatistics, Scan
 from .errors import PlanError, SchemaError
-from .options import SourceOptions
+from .options import CaseInsensitiveDict, Redactor, SourceOptions
 from .predicate import LiteralError, Predicate, typed_literal
 from .registry import SourceRef
 
-__all__ = ["Plan", "Specs", "kind_of", "plan_scan", "plan_source", "statistics"]
+__all__ = [
+    "Plan",
+    "Specs",
+    "infer_schema",
+    "kind_of",
+    "plan_scan",
+    "plan_source",
+    "plan_specs",
+    "statistics",
+]
 
 
 class Specs(Sequence[PartitionSpec]):
@@ -90,19 +99,10 @@ def plan_source(
     label = ref.label
     source = ref.create()
     if schema is None:
-        schema = call_source(
-            label, "infer_schema", redact, lambda: source.infer_schema(resolved.copy())
-        )
-        if not isinstance(schema, pa.Schema):
-            raise SchemaError(
-                label, f"infer_schema must return a pyarrow.Schema, got {kind_of(schema)}"
-            )
+        schema = _inferred(label, source, resolved, redact)
     frame_schema(schema, label)
     _check_index(label, index, schema)
-    planned = call_source(
-        label, "plan_partitions", redact, lambda: _listed(source.plan_partitions(resolved.copy()))
-    )
-    specs = Specs(_texts(label, "plan_partitions", planned))
+    specs = _planned(label, source, resolved, redact)
     version = divisions = None
     if hasattr(source, "version"):
         version = call_source(
@@ -116,10 +116,46 @@ def plan_source(
             lambda: source.divisions(list(specs), resolved.copy(), index),
         )
         divisions = _checked_divisions(label, given, len(specs), schema.field(index).type)
-    has_snapshot = hasattr(source, "wants_snapshot") and call_source(
-        label, "wants_snapshot", redact, lambda: bool(source.wants_snapshot(resolved.copy()))
-    )
+    has_snapshot = _wants_snapshot(label, source, resolved, redact)
     return Plan(schema, specs, version, divisions, has_snapshot)
+
+
+def infer_schema(ref: SourceRef, options: SourceOptions) -> pa.Schema:
+    """Ask a source for its schema alone, in this process."""
+    resolved, redact = options.resolve()
+    return _inferred(ref.label, ref.create(), resolved, redact)
+
+
+def plan_specs(ref: SourceRef, options: SourceOptions) -> tuple[Specs, bool]:
+    """Ask a source for its partitions, and whether they want a snapshot, in this process."""
+    resolved, redact = options.resolve()
+    source = ref.create()
+    specs = _planned(ref.label, source, resolved, redact)
+    return specs, _wants_snapshot(ref.label, source, resolved, redact)
+
+
+def _inferred(label: str, source: Any, options: CaseInsensitiveDict, redact: Redactor) -> pa.Schema:
+    schema = call_source(label, "infer_schema", redact, lambda: source.infer_schema(options.copy()))
+    if not isinstance(schema, pa.Schema):
+        raise SchemaError(
+            label, f"infer_schema must return a pyarrow.Schema, got {kind_of(schema)}"
+        )
+    return schema
+
+
+def _planned(label: str, source: Any, options: CaseInsensitiveDict, redact: Redactor) -> Specs:
+    planned = call_source(
+        label, "plan_partitions", redact, lambda: _listed(source.plan_partitions(options.copy()))
+    )
+    return Specs(_texts(label, "plan_partitions", planned))
+
+
+def _wants_snapshot(
+    label: str, source: Any, options: CaseInsensitiveDict, redact: Redactor
+) -> bool:
+    return hasattr(source, "wants_snapshot") and call_source(
+        label, "wants_snapshot", redact, lambda: bool(source.wants_snapshot(options.copy()))
+    )
 
 
 def kind_of(value: Any) -> str:

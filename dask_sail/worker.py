@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,13 +17,14 @@ import pandas as pd
 import pyarrow as pa
 
 from . import arrow
+from .batches import given_batches
 from .calls import call_source, is_transient
 from .dask_compat import cancellation_of_this_task
 from .datasource import PartitionSpec, Scan
-from .errors import BatchError, DivisionError, PartitionReadError
+from .errors import DivisionError
 from .options import CaseInsensitiveDict, Redactor, SourceOptions
 from .places import place
-from .planning import Specs, kind_of
+from .planning import Specs
 from .predicate import Condition, apply
 from .registry import SourceRef
 from .snapshot import OpenedSnapshot, collect_soon
@@ -144,7 +145,7 @@ def _batches(plan: ReadPlan, spec: PartitionSpec) -> Iterator[pa.RecordBatch]:
     source = plan.source.create()
     with _turn(source, options, label, redact), _cancellation(source):
         left = plan.limit
-        given = _given(plan, source, spec, options, redact)
+        given = given_batches(plan.source.label, source, spec, options, plan.scan, redact)
         with contextlib.closing(given):
             for batch in given:
                 _stop_if_cancelled()
@@ -158,58 +159,6 @@ def _batches(plan: ReadPlan, spec: PartitionSpec) -> Iterator[pa.RecordBatch]:
                 if left == 0:
                     break
             _stop_if_cancelled()
-
-
-_END = object()
-
-
-def _given(
-    plan: ReadPlan,
-    source: Any,
-    spec: PartitionSpec,
-    options: CaseInsensitiveDict,
-    redact: Redactor,
-) -> Generator[pa.RecordBatch, None, None]:
-    """Yield what the source's own code yields; what it raises is ours from here on."""
-    label = plan.source.label
-    can_scan = hasattr(source, "scan_partition")
-    method = "scan_partition" if can_scan else "read_partition"
-
-    def call(code: Callable[[], Any]) -> Any:
-        return call_source(label, method, redact, code, spec, PartitionReadError)
-
-    if can_scan:
-        batches = call(lambda: source.scan_partition(spec, options.copy(), plan.scan))
-    else:
-        batches = call(lambda: source.read_partition(spec, options.copy()))
-    if isinstance(batches, pa.Table | pa.RecordBatch):
-        batches = [batches]
-    if not isinstance(batches, Iterable):
-        raise BatchError(
-            label,
-            redact.value(spec),
-            f"{method} must give an iterator of pyarrow.RecordBatch, got {kind_of(batches)}",
-        )
-    iterator = call(lambda: iter(batches))
-    try:
-        while True:
-            batch = call(lambda: next(iterator, _END))
-            if batch is _END:
-                return
-            if isinstance(batch, pa.Table):
-                yield from batch.to_batches()
-            elif isinstance(batch, pa.RecordBatch):
-                yield batch
-            else:
-                raise BatchError(
-                    label,
-                    redact.value(spec),
-                    f"{method} must yield pyarrow.RecordBatch, got {kind_of(batch)}",
-                )
-    finally:
-        close = getattr(iterator, "close", None)
-        if close is not None:
-            call(close)
 
 
 def _fit(
