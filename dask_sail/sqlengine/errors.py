@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import PythonDataSourceError
 
-__all__ = ["SQLError", "SQLExecutionError"]
+__all__ = ["EngineVersionError", "SQLError", "SQLExecutionError"]
 
 
 class SQLError(PythonDataSourceError):
@@ -32,3 +32,25 @@ class SQLExecutionError(SQLError, RuntimeError):
 
     def __str__(self) -> str:
         return f"stage {self.args[0]}: {self.args[1]}"
+
+
+class EngineVersionError(SQLError, RuntimeError):
+    """A process has another DataFusion than the one that planned the query.
+
+    Parameters
+    ----------
+    place
+        Which process.
+    here, planned
+        Fingerprints of its DataFusion, and of the one that planned.
+    """
+
+    def __init__(self, place: str, here: str, planned: str) -> None:
+        super().__init__(place, here, planned)
+
+    def __str__(self) -> str:
+        place, here, planned = self.args
+        return (
+            f"{place} has DataFusion {here}, and the query was planned by {planned}; "
+            "install the same version of datafusion everywhere"
+        )
