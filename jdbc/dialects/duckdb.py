@@ -14,7 +14,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from functools import lru_cache, partial
@@ -37,7 +37,7 @@ from ..errors import (
 from ..options import JDBCOptions
 from ..query import comparison
 from ..url import PROPERTIES, redact
-from . import Column, ColumnRead, Dialect
+from . import Ask, Column, ColumnRead, Dialect, duckdb_statistics
 from .files import existing_path
 
 __all__ = ["DIALECT"]
@@ -122,6 +122,28 @@ def _dbapi_rows(
     with _connected(options) as connection, cancellation.ends(connection.interrupt):
         connection.execute(sql)
         yield iter(lambda: connection.fetchmany(options.fetchsize), [])
+
+
+@contextmanager
+def _asking(options: JDBCOptions) -> Iterator[Ask]:
+    def ask(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        try:
+            rows: list[tuple[Any, ...]] = connection.execute(sql, parameters or None).fetchall()
+        except Exception as e:  # noqa: BLE001 - of DuckDB
+            error = _error(e, options)
+        else:
+            return rows
+        raise error
+
+    failure = None
+    with ExitStack() as session:
+        try:
+            connection = session.enter_context(_connected(options))
+        except Exception as e:  # noqa: BLE001 - of DuckDB, and ours
+            failure = _error(e, options)
+        if failure is not None:
+            raise failure
+        yield ask
 
 
 # --------------------------------------------------------------------------------- errors
@@ -668,4 +690,6 @@ DIALECT = Dialect(
     arrow_batches=_arrow_batches,
     dbapi_rows=_dbapi_rows,
     error=_error,
+    statistics=duckdb_statistics,
+    asking=_asking,
 )

@@ -35,7 +35,7 @@ from ..errors import (
 from ..options import JDBCOptions
 from ..query import comparison
 from ..url import Ssl, redact
-from . import Column, ColumnRead, Dialect
+from . import Ask, Column, ColumnRead, Dialect, mysql_statistics
 
 __all__ = ["DIALECT"]
 
@@ -186,6 +186,29 @@ def _refusal(options: JDBCOptions, engine: str) -> str | None:
 
 
 @contextmanager
+def _asking(options: JDBCOptions) -> Iterator[Ask]:
+    driver, failure = _driver(), None
+
+    def ask(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sql, parameters or None)
+                return list(cursor.fetchall())
+        except driver.Error as e:
+            error = _error(e, options)
+        raise error
+
+    try:
+        connection = _connect(options)
+    except driver.Error as e:
+        failure = _error(e, options)
+    if failure is not None:
+        raise failure
+    with closing(connection):
+        yield ask
+
+
+@contextmanager
 def _dbapi_rows(
     options: JDBCOptions, sql: str, cancellation: Cancellation
 ) -> Iterator[Iterator[Sequence[Any]]]:
@@ -246,6 +269,8 @@ def _cancel_tagged(options: JDBCOptions, tag: str) -> None:
 _LOST = frozenset({1053, 1152, 1158, 1159, 1160, 1161, 1927, 2003, 2006, 2013, 2055, 4031})
 _CROWDED = frozenset({1040, 1203, 1226})
 _PASSING = _LOST | _CROWDED | {1205, 1213}
+_TIMED_OUT = frozenset({1969, 3024})
+"""Of MariaDB, and of MySQL: neither has a SQLSTATE of its own."""
 _INSECURE = "require_secure_transport"
 # connectorx prints what the server said; its own troubles have words alone.
 _SAID = re.compile(r"ERROR (\d{4,5}) \((\w{5})\): (.*?)(?: \}|$)", re.DOTALL)
@@ -268,6 +293,7 @@ def _error(exception: BaseException, options: JDBCOptions) -> JDBCError:
     message = f"{options.url.label}: {redact(text, options.secrets).strip()}"
     broken = _BROKEN.search(f"{exception}") is not None
     kind = ConnectError if broken or number in _LOST | _CROWDED else QueryError
+    state = "57014" if number in _TIMED_OUT else state
     return kind(message, state, number in _PASSING or (broken and number is None))
 
 
@@ -719,5 +745,7 @@ DIALECT = Dialect(
     dbapi_rows=_dbapi_rows,
     error=_error,
     is_null=_is_null,
+    statistics=mysql_statistics,
+    asking=_asking,
     cancel_tagged=_cancel_tagged,
 )

@@ -1,12 +1,12 @@
 """How even partitions are: the largest one's rows over the mean, for cuts that are found.
 
-    python tests/benchmarks/cuts.py [--rows 500000] [--partitions 8]
+    python tests/benchmarks/cuts.py [--rows 500000] [--partitions 8] [--mariadb]
 
 A table whose keys are log-normal, whose rows lie in no order of the key, and of which half was
 deleted: equal widths between the least and the greatest key, as with bounds, against
 `partitioning=auto` on PostgreSQL (from what ANALYZE left, and from a sample where it never ran) and
 on SQLite (by an indexed column, by a column that is the rowid, by the rowid of a table without such
-a column).
+a column), DuckDB and, where this machine has it, MariaDB.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ import time
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import duckdb
 import numpy as np
 import psycopg
+import pyarrow as pa
 
 import jdbc
 
@@ -70,6 +72,48 @@ def fill_sqlite(path: Path, keys: list[int]) -> None:
     db.close()
 
 
+def fill_duckdb(path: Path, keys: list[int]) -> None:
+    with duckdb.connect(str(path)) as db:
+        db.register("given", pa.table({"id": keys}))
+        for name, key in (("bare", ""), ("keyed", "PRIMARY KEY")):
+            db.execute(f"CREATE TABLE {name} (id BIGINT {key}, note VARCHAR)")
+            db.execute(f"INSERT INTO {name} SELECT id, repeat('x', 60) FROM given")
+            db.execute(f"DELETE FROM {name} WHERE id * 7 % 97 < 48")
+
+
+def fill_mariadb(options: dict[str, str], keys: list[int]) -> None:
+    import pymysql
+
+    parts = urlsplit(options["url"].removeprefix("jdbc:"))
+    with pymysql.connect(
+        host=parts.hostname,
+        port=parts.port or 3306,
+        user=options["user"],
+        password=options["password"],
+        database=parts.path[1:],
+        autocommit=True,
+    ) as db:
+        cursor = db.cursor()
+        cursor.execute("CREATE TABLE keyed (id BIGINT PRIMARY KEY, note VARCHAR(60))")
+        for piece in np.array_split(keys, 20):
+            rows = ", ".join(f"({key}, repeat('x', 60))" for key in piece)
+            cursor.execute(f"INSERT INTO keyed VALUES {rows}")
+        cursor.execute("DELETE FROM keyed WHERE id * 7 % 97 < 48")
+
+
+def measure_mariadb(uri: str, count: dict[str, str], keys: list[int]) -> None:
+    parts = urlsplit(uri)
+    server = count | {
+        "url": f"jdbc:mysql://{parts.hostname}:{parts.port}{parts.path}",
+        "user": parts.username or "",
+        "password": unquote(parts.password or ""),
+    }
+    fill_mariadb(server, keys)
+    measure("MariaDB, primary key", server | {"dbtable": "keyed"})
+    query = {"query": "SELECT * FROM keyed", "partitionColumn": "id"}
+    measure("MariaDB, query", server | query)
+
+
 def measure(label: str, options: dict[str, str]) -> None:
     source = jdbc.JDBCArrowDataSource()
     source.infer_schema(options)
@@ -86,6 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=500_000)
     parser.add_argument("--partitions", type=int, default=8)
+    parser.add_argument("--mariadb", action="store_true")
     arguments = parser.parse_args()
     keys, count = log_normal_keys(arguments.rows), {"numPartitions": f"{arguments.partitions}"}
     bounds = {"lowerBound": f"{min(keys)}", "upperBound": f"{max(keys)}"}
@@ -113,6 +158,14 @@ def main() -> None:
         measure("SQLite, INTEGER key", file | {"dbtable": "by_id"})
         measure("SQLite, named column", file | {"dbtable": "by_key", "partitionColumn": "key"})
         measure("SQLite, rowid", file | {"dbtable": "by_key"})
+        fill_duckdb(Path(folder) / "keys.duckdb", keys)
+        file = count | {"url": f"jdbc:duckdb:{folder}/keys.duckdb"}
+        measure("DuckDB, no key", file | {"dbtable": "bare"})
+        measure("DuckDB, primary key", file | {"dbtable": "keyed"})
+        measure("DuckDB, query", file | {"query": "SELECT * FROM bare", "partitionColumn": "id"})
+    if arguments.mariadb:
+        with servers().running_mariadb(tls=False) as uri:  # type: ignore[attr-defined]
+            measure_mariadb(uri, count, keys)
 
 
 if __name__ == "__main__":
