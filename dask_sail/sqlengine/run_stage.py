@@ -1,0 +1,316 @@
+"""What a task runs: one stage of a query, on the tables that have come for it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import pyarrow as pa
+from datafusion import ExecutionPlan, RuntimeEnvBuilder, SessionContext
+
+from . import leaves, versions
+from .errors import SQLExecutionError
+from .functions import PythonFunction
+from .plan import Stage
+
+__all__ = ["Figures", "Inputs", "Room", "StageRun", "run_stage", "transport_schema"]
+
+#: What fills the holes: partitions, each of some tables, or one serialised group of files.
+Inputs: TypeAlias = Mapping[str, "Sequence[Sequence[pa.Table]] | bytes"]
+
+
+@dataclass(frozen=True)
+class Room:
+    """What one task may use.
+
+    Attributes
+    ----------
+    memory
+        Bytes that sorts, aggregates and joins may take before they spill; None for no limit.
+    folder
+        Where spills go.
+    """
+
+    memory: int | None = None
+    folder: str = field(default_factory=tempfile.gettempdir)
+
+
+@dataclass
+class Figures:
+    """What a task took in and gave out.
+
+    Attributes
+    ----------
+    rows_in, rows_out, bytes_out
+        Of tables; files that DataFusion reads count as what it makes of them.
+    seconds
+        In DataFusion and in the conversions to and from it.
+    spills, spilled_bytes
+        How often DataFusion wrote to the disk for want of memory, and how much.
+    """
+
+    rows_in: int = 0
+    rows_out: int = 0
+    bytes_out: int = 0
+    seconds: float = 0.0
+    spills: int = 0
+    spilled_bytes: int = 0
+
+
+def run_stage(
+    stage: Stage,
+    fingerprint: str,
+    functions: Sequence[PythonFunction],
+    inputs: Inputs,
+    room: Room | None = None,
+) -> list[pa.Table]:
+    """Run a stage once.
+
+    Parameters
+    ----------
+    fingerprint
+        Of the DataFusion that made the stage; this process must have the same one.
+    functions
+        Python functions that the stage may call.
+    inputs
+        What fills each hole. Columns match by position.
+
+    Returns
+    -------
+    list of pyarrow.Table
+        Output partitions, compact; of `transport_schema`.
+
+    Raises
+    ------
+    SQLExecutionError
+        If DataFusion raises, or if its result is not what the plan promised.
+    """
+    with StageRun(stage, fingerprint, functions, room or Room()) as run:
+        run.add(inputs)
+        return run.result()
+
+
+def transport_schema(schema: pa.Schema) -> pa.Schema:
+    """Return the schema of the tables that carry rows of a schema between tasks.
+
+    The same, but for one without columns: a column of nulls keeps the number of rows then, which
+    tables without columns lose on their way.
+    """
+    return schema if schema.names else pa.schema([pa.field("", pa.null())])
+
+
+class StageRun:
+    """One task's run of a stage: over everything at once, or piece by piece.
+
+    To be used as a context manager: what was spilled is gone after it.
+    """
+
+    def __init__(
+        self, stage: Stage, fingerprint: str, functions: Sequence[PythonFunction], room: Room
+    ) -> None:
+        versions.check(fingerprint)
+        self.figures = Figures()
+        self._stage = stage
+        self._functions = functions
+        self._room = room
+        self._schema = transport_schema(stage.schema)
+        self._out: list[list[pa.Table]] = []
+        self._closing = contextlib.ExitStack()
+
+    def __enter__(self) -> StageRun:
+        folder = self._closing.enter_context(
+            # DataFusion's own folder lives as long as any object of the plan, in a traceback too.
+            tempfile.TemporaryDirectory(
+                prefix="dask_sail-spill-", dir=self._room.folder, ignore_cleanup_errors=True
+            )
+        )
+        self._ctx = SessionContext(leaves.new_config(), _environment(self._room, folder))
+        for function in self._functions:
+            function.define(self._ctx)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self._ctx
+        self._closing.close()
+
+    def add(self, inputs: Inputs) -> None:
+        """Run the stage on these inputs; what comes out is added to what is there."""
+        start = time.perf_counter()
+        tables = self._run(inputs)
+        self._out = self._out or [[] for _ in tables]
+        for partition, table in zip(self._out, tables, strict=True):
+            if table.num_rows:
+                partition.append(table)
+        self.figures.seconds += time.perf_counter() - start
+
+    def result(self) -> list[pa.Table]:
+        """Return the output partitions; without any input these are empty."""
+        out = self._out or [[] for _ in range(self._stage.outputs)]
+        tables = [leaves.merge(partition, self._schema) for partition in out]
+        self._out = []
+        self.figures.rows_out = sum(table.num_rows for table in tables)
+        self.figures.bytes_out = sum(table.nbytes for table in tables)
+        return tables
+
+    def _run(self, inputs: Inputs) -> list[pa.Table]:
+        try:
+            filled = self._filled(inputs)
+            try:
+                return self._execute(filled)
+            finally:
+                for leaf in filled.leaves:
+                    leaf.forget(self._ctx)
+        except (_BrokenPromiseError, leaves.SchemaMismatchError) as error:
+            message = str(error)
+        except Exception as error:  # noqa: BLE001 - the one class that DataFusion raises
+            message = _explained(error)
+        raise SQLExecutionError(self._stage.name, message)
+
+    def _filled(self, inputs: Inputs) -> _Filled:
+        """Put the inputs into the holes of the plan."""
+        values: dict[str, list[bytes]] = {}
+        filled: list[leaves.Leaf] = []
+        for number, (name, hole) in enumerate(self._stage.inputs.items()):
+            given = inputs[name]
+            if isinstance(given, bytes):
+                values[name] = [given]
+                continue
+            partitions = [leaves.conform(tables, hole.schema) for tables in given or [[]]]
+            leaf = leaves.Leaf(number, hole.schema, partitions)
+            leaf.register(self._ctx)
+            values[name] = [leaf.to_bytes()]
+            filled.append(leaf)
+        self.figures.rows_in += sum(leaf.rows for leaf in filled)
+        message = self._stage.template.fill(values)
+        return _Filled(ExecutionPlan.from_bytes(self._ctx, message), filled)
+
+    def _execute(self, filled: _Filled) -> list[pa.Table]:
+        plan, expected = filled.plan, self._stage.outputs
+        if plan.partition_count != expected:
+            raise _BrokenPromiseError(
+                f"the plan has {plan.partition_count} output partitions in place of {expected}"
+            )
+        # One after the other: an exchange keeps the rows of those whose turn is yet to come, or
+        # spills them.
+        tables = [self._partition(plan, i) for i in range(expected)]
+        nodes = list(_nodes(plan))
+        _check_leaves(filled.leaves, nodes)
+        if self._stage.exchange is not None:
+            _check_exchange(nodes, sum(table.num_rows for table in tables))
+        self._count(nodes)
+        return tables
+
+    def _partition(self, plan: ExecutionPlan, index: int) -> pa.Table:
+        batches = [batch.to_pyarrow() for batch in self._ctx.execute(plan, index)]
+        if not self._stage.schema.names:
+            return pa.table({"": pa.nulls(sum(batch.num_rows for batch in batches))})
+        whole = [_typed(batch, self._schema) for batch in batches]
+        del batches
+        return leaves.compact(pa.Table.from_batches(whole, schema=self._schema))
+
+    def _count(self, nodes: Sequence[ExecutionPlan]) -> None:
+        for node in nodes:
+            if (metrics := node.metrics()) is None:
+                continue
+            self.figures.spills += metrics.spill_count or 0
+            self.figures.spilled_bytes += metrics.spilled_bytes or 0
+            if node.display().startswith("DataSourceExec"):
+                self.figures.rows_in += metrics.output_rows or 0
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """A plan whose holes are filled."""
+
+    plan: ExecutionPlan
+    leaves: Sequence[leaves.Leaf]
+
+
+class _BrokenPromiseError(RuntimeError):
+    """What DataFusion did is not what the plan says."""
+
+
+def _environment(room: Room, folder: str) -> RuntimeEnvBuilder:
+    builder = RuntimeEnvBuilder().with_disk_manager_specified(folder)
+    return builder if room.memory is None else builder.with_fair_spill_pool(room.memory)
+
+
+def _explained(error: Exception) -> str:
+    message = str(error).removeprefix("DataFusion error: ")
+    if "Resources exhausted" in message or "ResourcesExhausted" in message:
+        message += (
+            "\nRaise target_partitions, so that each task has less to do, or the workers' memory "
+            "(or lower their number of threads, which share it)"
+        )
+    return message
+
+
+# Checks: each is for a wrong answer that would not show.
+
+
+def _typed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Return a batch under the names of the plan, if it has the plan's types."""
+    came = [column.type for column in batch.columns]
+    if came != schema.types:
+        raise _BrokenPromiseError(
+            f"its rows are of the types {', '.join(map(str, came))}, and the plan says "
+            f"{', '.join(map(str, schema.types))}"
+        )
+    # By way of the plan's own types, whose inner fields may be called otherwise.
+    columns = [column.cast(kind) for column, kind in zip(batch.columns, schema.types, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+_READS_ALL = {
+    "AggregateExec",
+    "BoundedWindowAggExec",
+    "CoalesceBatchesExec",
+    "CoalescePartitionsExec",
+    "CooperativeExec",
+    "FilterExec",
+    "LazyMemoryExec",
+    "ProjectionExec",
+    "RepartitionExec",
+    "SortExec",
+    "SortPreservingMergeExec",
+    "UnionExec",
+    "UnnestExec",
+    "WindowAggExec",
+}
+_MAY_STOP = re.compile(r"fetch=\d|limit=\d|lim=\[")
+
+
+def _check_leaves(given: Sequence[leaves.Leaf], nodes: Sequence[ExecutionPlan]) -> None:
+    """Compare the rows that the plan took with those that were there."""
+    reads_all = all(
+        _name(node) in _READS_ALL and not _MAY_STOP.search(node.display()) for node in nodes
+    )
+    for leaf in given:
+        if leaf.rows_given > leaf.rows or (reads_all and leaf.rows_given < leaf.rows):
+            raise _BrokenPromiseError(f"it took {leaf.rows_given} of {leaf.rows} rows")
+
+
+def _check_exchange(nodes: Sequence[ExecutionPlan], rows_out: int) -> None:
+    """Compare the rows that left an exchange with those that came to it."""
+    exchange = next((node for node in nodes if _name(node) == "RepartitionExec"), None)
+    if exchange is None:
+        raise _BrokenPromiseError("it ends in no exchange")
+    (child,) = exchange.children()
+    rows_in = None if (metrics := child.metrics()) is None else metrics.output_rows
+    if rows_in is not None and rows_in != rows_out:
+        raise _BrokenPromiseError(f"of {rows_in} rows {rows_out} left the exchange")
+
+
+def _nodes(plan: ExecutionPlan) -> Iterator[ExecutionPlan]:
+    yield plan
+    for child in plan.children():
+        yield from _nodes(child)
+
+
+def _name(node: ExecutionPlan) -> str:
+    return str(node.display()).partition(":")[0].strip()
