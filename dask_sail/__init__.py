@@ -45,6 +45,7 @@ from .options import register_resolver
 from .predicate import Predicate
 from .read import read_python_source
 from .read_sql import read_sql
+from .registered import RegisteredSource, RegisteredSources, sources
 
 __all__ = [
     "BatchError",
@@ -60,6 +61,8 @@ __all__ = [
     "Predicate",
     "PythonDataSource",
     "PythonDataSourceError",
+    "RegisteredSource",
+    "RegisteredSources",
     "Scan",
     "SchemaError",
     "Snapshot",
@@ -79,6 +82,7 @@ __all__ = [
     "read_python_source",
     "read_sql",
     "register_resolver",
+    "sources",
 ]
 
 _dd.read_python_source = read_python_source

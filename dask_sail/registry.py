@@ -15,7 +15,7 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Iterator
-from importlib.metadata import distribution, entry_points, packages_distributions
+from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,10 +23,10 @@ from typing import Any
 import cloudpickle
 
 from .errors import OptionError, SourceDefinitionError, SourceNotFoundError
+from .registered import RegisteredSource, sources
 
-__all__ = ["SourceRef", "find_source"]
+__all__ = ["SourceRef", "find_source", "source_by_path"]
 
-GROUP = "dask_sail.datasources"
 METHODS = ("infer_schema", "plan_partitions", "read_partition")
 # Options written for Lakesail's bridge name its JDBC class; where pysail has none, ours stands in.
 _STAND_INS = {"pysail.jdbc.datasource": "jdbc.datasource"}
@@ -204,13 +204,17 @@ def find_source(
     if python_module is not None or python_class is not None:
         source = _bridge_path(source, python_module, python_class)
     if isinstance(source, str):
-        label, path = (source, source) if ":" in source else (source, _registered_path(source))
+        announced = None if ":" in source else _registered(source)
+        label, path = source, source if announced is None else announced.path
         try:
             cls = _import_class(label, path)
-        except SourceNotFoundError:
-            if must_load:
+        except SourceNotFoundError as error:
+            if not must_load:
+                return SourceRef(label, path, None)
+            if announced is None or not announced.advice:
                 raise
-            return SourceRef(label, path, None)
+            told = "; ".join([error.args[1], *announced.advice])
+            raise SourceNotFoundError(label, told) from None
     elif source is None:
         raise OptionError("source", "is missing", "name a source, a class, or 'module:Class'")
     else:
@@ -225,6 +229,21 @@ def find_source(
     with _lock:
         _loaded[ref.digest] = cls
     return ref
+
+
+def source_by_path(python_module: str | None, python_class: str | None) -> SourceRef:
+    """Find a class that every process imports for itself, as Spark's executors do.
+
+    Raises
+    ------
+    OptionError
+        If one of the two is missing.
+    SourceNotFoundError, SourceDefinitionError
+        As `find_source`.
+    """
+    path = _bridge_path(None, python_module, python_class)
+    _check_constructible(path, _import_class(path, path))
+    return SourceRef(path, path, None)
 
 
 def _bridge_path(source: Any, module: str | None, cls: str | None) -> str:
@@ -248,22 +267,20 @@ def _exists(module: str) -> bool:
         return False
 
 
-def _registered_path(name: str) -> str:
-    found = {entry.value for entry in entry_points(group=GROUP) if entry.name == name}
-    if len(found) == 1:
-        return found.pop()
-    if found:
+def _registered(name: str) -> RegisteredSource:
+    found = sources(name)
+    if not found:
+        names = sorted({source.name for source in sources()})
+        near = difflib.get_close_matches(name, names, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
         raise SourceNotFoundError(
-            name, f"several installed packages register this name: {', '.join(sorted(found))}"
+            name,
+            f"no source of this name is registered; {hint}Registered: {', '.join(names) or 'none'}."
+            " A class that is not registered is given as itself, or as 'module:Class'",
         )
-    names = sorted({entry.name for entry in entry_points(group=GROUP)})
-    near = difflib.get_close_matches(name, names, 1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise SourceNotFoundError(
-        name,
-        f"no source of this name is registered; {hint}Registered: {', '.join(names) or 'none'}. "
-        "A class that is not registered is given as itself, or as 'module:Class'",
-    )
+    if found[0].problem is not None:
+        raise SourceNotFoundError(name, found[0].problem)
+    return found[0]
 
 
 def _travels_by_path(cls: type[Any]) -> bool:
