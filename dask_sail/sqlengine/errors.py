@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
 from ..errors import PythonDataSourceError
 
-__all__ = ["EngineVersionError", "SQLError", "SQLExecutionError"]
+__all__ = [
+    "SQLAmbiguousNameError",
+    "SQLError",
+    "SQLExecutionError",
+    "SQLNameError",
+    "SQLNotSupportedError",
+    "SQLQueryError",
+    "SQLStatementError",
+    "SQLSyntaxError",
+    "SQLTypeError",
+    "nearest",
+    "place",
+    "query_error",
+]
 
 
 class SQLError(PythonDataSourceError):
@@ -34,23 +51,181 @@ class SQLExecutionError(SQLError, RuntimeError):
         return f"stage {self.args[0]}: {self.args[1]}"
 
 
-class EngineVersionError(SQLError, RuntimeError):
-    """A process has another DataFusion than the one that planned the query.
+class SQLQueryError(SQLError, ValueError):
+    """A query cannot be planned.
 
     Parameters
     ----------
-    place
-        Which process.
-    here, planned
-        Fingerprints of its DataFusion, and of the one that planned.
+    message
+        What is wrong: DataFusion's own words where it found the mistake.
+    line, column
+        Where, from 1, in the text that the person wrote; 0 if that is not known.
+    excerpt
+        That line, without the values of options; empty if it is not to be shown.
     """
 
-    def __init__(self, place: str, here: str, planned: str) -> None:
-        super().__init__(place, here, planned)
+    def __init__(self, message: str, line: int = 0, column: int = 0, excerpt: str = "") -> None:
+        super().__init__(message, line, column, excerpt)
+
+    @property
+    def line(self) -> int:
+        """Line of the mistake, from 1; 0 if unknown."""
+        return int(self.args[1])
+
+    @property
+    def column(self) -> int:
+        """Column of the mistake, from 1; 0 if unknown."""
+        return int(self.args[2])
 
     def __str__(self) -> str:
-        place, here, planned = self.args
-        return (
-            f"{place} has DataFusion {here}, and the query was planned by {planned}; "
-            "install the same version of datafusion everywhere"
-        )
+        message, line, column, excerpt = self.args
+        if not line:
+            return str(message)
+        where = f"{message}\nline {line}, column {column}"
+        if not excerpt:
+            return where
+        # A tab before the mistake is as wide below as above.
+        pad = "".join("\t" if character == "\t" else " " for character in excerpt[: column - 1])
+        return f"{where}:\n  {excerpt}\n  {pad}^"
+
+
+class SQLSyntaxError(SQLQueryError):
+    """The text is no SQL, or more than one statement."""
+
+
+class SQLNameError(SQLQueryError, LookupError):
+    """There is no table, column or function of that name."""
+
+
+class SQLAmbiguousNameError(SQLQueryError):
+    """A name means several tables or columns."""
+
+
+class SQLTypeError(SQLQueryError, TypeError):
+    """An operator or function does not take values of these types."""
+
+
+class SQLNotSupportedError(SQLQueryError, NotImplementedError):
+    """A statement that is SQL, but nothing that is done here."""
+
+
+class SQLStatementError(SQLQueryError):
+    """A CREATE, DROP or DESCRIBE names an option wrongly, or contradicts what is registered."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``did you mean ...?`` for a name, or what there is if nothing is near."""
+    spellings = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), spellings, 3)
+    if near:
+        return f"did you mean {' or '.join(repr(spellings[one]) for one in near)}?"
+    return f"there is {', '.join(map(repr, spellings.values())) or 'none':.300}"
+
+
+_AT = re.compile(r" at Line: (\d+), Column: (\d+)")
+_SYNTAX = re.compile(r'(?:Parser|Tokenizer)Error\("(.*)"\)$', re.DOTALL)
+_NO_TABLE = re.compile(r"table '(?:datafusion\.)?(?:public\.)?(.+?)' not found")
+_NO_FUNCTION = re.compile(r"(?:Invalid function|table function) '(.+?)'")
+_NO_FIELD = re.compile(r"No field named (.+?)\.(?:\s|$)")
+_AMBIGUOUS = re.compile(r"Ambiguous reference to unqualified field (\S+)")
+_TYPES = re.compile(
+    r"[Cc]annot coerce|No function matches|failed to match any signature|Cannot cast|"
+    r"Cast error|Cannot infer common argument type|non-boolean predicate|is not Struct|"
+    r"type_coercion"
+)
+# What would be advice for another program: names are matched ignoring case here.
+_NOT_FOR_US = re.compile(r"\nColumn names are case sensitive\.[^\n]*")
+_PREFIX = re.compile(
+    r"^(?:DataFusion error: |Error during planning: |Schema error: |SQL error: |Internal error: |"
+    r"Optimizer rule '\w+' failed\ncaused by\n|Arrow error: |Execution error: )+"
+)
+
+
+def query_error(
+    error: BaseException, sql: str, tables: Mapping[str, Sequence[str]]
+) -> SQLQueryError:
+    """Return what a person is told of DataFusion's error about a query.
+
+    Parameters
+    ----------
+    error
+        As DataFusion raised it.
+    sql
+        The person's own text.
+    tables
+        Names of the tables, and their columns.
+    """
+    text = _NOT_FOR_US.sub("", str(error)).strip()
+    message = _PREFIX.sub("", text)
+    if found := _SYNTAX.search(text):
+        place = _AT.search(found[1])
+        message = _AT.sub("", found[1])
+        position = _offset(sql, *map(int, place.groups())) if place else len(sql.rstrip())
+        return _at(SQLSyntaxError, f"not valid SQL: {message}", sql, position)
+    if "only supports a single SQL statement" in text:
+        return SQLSyntaxError("write one statement at a time; several were given")
+    if found := _NO_TABLE.search(text):
+        name = found[1]
+        message = f"there is no table {name!r}; {nearest(name, tables)}"
+        return _at(SQLNameError, message, sql, _find(sql, name))
+    if found := _NO_FIELD.search(text):
+        return _missing_column(found[1], message, sql, tables)
+    if found := _AMBIGUOUS.search(text):
+        name = _unquoted(found[1])
+        message = f"{message}; write the table in front of it"
+        return _at(SQLAmbiguousNameError, message, sql, _find(sql, name))
+    if found := _NO_FUNCTION.search(text):
+        return _at(SQLNameError, message, sql, _find(sql, found[1]))
+    if "not implemented" in text:
+        return SQLNotSupportedError(message)
+    kind = SQLTypeError if _TYPES.search(text) else SQLQueryError
+    return kind(message)
+
+
+def _missing_column(
+    quoted: str, message: str, sql: str, tables: Mapping[str, Sequence[str]]
+) -> SQLQueryError:
+    name = _unquoted(quoted)
+    first, _, rest = message.partition("\n")
+    # DataFusion says what is valid where the name stands; it does not look far for what is near.
+    valid = re.findall(r'(?:"(?:[^"]|"")*"|\w+)(?=[,.]?(?:\s|,|$))', rest.partition("are ")[2])
+    known = [_unquoted(one) for one in valid] or [c for names in tables.values() for c in names]
+    first = first.partition(". Did you mean")[0].rstrip(".")
+    hint = nearest(name, known) if known else "no column is in scope there"
+    return _at(SQLNameError, f"{first}; {hint}\n{rest}".strip(), sql, _find(sql, name))
+
+
+def _unquoted(name: str) -> str:
+    """The last part of a name as DataFusion writes it."""
+    last = re.findall(r'"(?:[^"]|"")*"|[^."]+', name)[-1:] or [name]
+    text: str = last[0]
+    return text[1:-1].replace('""', '"') if text.startswith('"') else text
+
+
+def _find(sql: str, name: str) -> int | None:
+    """Where a name stands in a query, if it stands there at all; strings and comments aside."""
+    # Workers raise errors of this module, and need no tokenizer for that.
+    from .tokens import SQLTokenError, words
+
+    try:
+        return next((w.start for w in words(sql) if w.name.lower() == name.lower()), None)
+    except SQLTokenError:
+        return None
+
+
+def _offset(sql: str, line: int, column: int) -> int:
+    lines = sql.split("\n")
+    return sum(len(one) + 1 for one in lines[: line - 1]) + column - 1
+
+
+def _at(kind: type[SQLQueryError], message: str, sql: str, position: int | None) -> SQLQueryError:
+    return kind(message, *place(sql, position))
+
+
+def place(sql: str, position: int | None) -> tuple[int, int, str]:
+    """Return line, column and text of the line of a position; zeros and nothing for None."""
+    if position is None:
+        return 0, 0, ""
+    line = sql.count("\n", 0, position) + 1
+    begin = sql.rfind("\n", 0, position) + 1
+    return line, position - begin + 1, sql[begin:].partition("\n")[0].rstrip("\r")
