@@ -29,7 +29,7 @@ from .partitioning import (
     ranges_between,
 )
 
-__all__ = ["Cuts", "cut_points", "plan_cuts"]
+__all__ = ["Cuts", "asking", "cut_points", "partition_count", "plan_cuts"]
 
 _MOST_SECONDS = 60
 """What finding cuts may take: a query is run once for them, and may be too slow to run twice."""
@@ -85,10 +85,10 @@ def plan_cuts(dialect: Dialect, options: JDBCOptions, columns: Sequence[Column])
             return _even_cuts(named, options, count, "")
         if count <= 1:
             return _whole(named, "")
-    statistics, session = _session(dialect, options)
+    statistics, session = asking(dialect, options)
     try:
         with session as ask:
-            count, why = _wanted(ask, statistics, options, columns)
+            count, why = partition_count(ask, statistics, options, columns)
             if named is not None and options.lower_bound is not None:
                 return _even_cuts(named, options, count, why)
             if count == 1:
@@ -136,9 +136,10 @@ def _whole(key: _Key | None, why: str) -> Cuts:
     return Cuts(None if key is None else key.column, ranges_between(()), why)
 
 
-def _session(
+def asking(
     dialect: Dialect, options: JDBCOptions
 ) -> tuple[Statistics, AbstractContextManager[Ask]]:
+    """Return what the dialect knows to ask, and a session to ask it on, for a minute at most."""
     if dialect.statistics is None or dialect.asking is None:
         raise OptionError(
             _asked_by(options),
@@ -173,7 +174,7 @@ def _no_key(options: JDBCOptions, count: int) -> OptionError:
     )
 
 
-def _wanted(
+def partition_count(
     ask: Ask, statistics: Statistics, options: JDBCOptions, columns: Sequence[Column]
 ) -> tuple[int, str]:
     """Return how many partitions, and why so many where it is their size that decides."""

@@ -19,6 +19,7 @@ from .divisions import division_positions, plan_divisions
 from .engines import choose_engine, engine_for
 from .errors import ColumnTypeError, DivisionError, EngineError, JDBCError, OptionError
 from .options import JDBCOptions
+from .pages import plan_pages
 from .partitioning import Range, bound_value
 from .query import (
     Condition,
@@ -290,6 +291,9 @@ def _pieces(
     """Return what each spec says of its rows."""
     if options.predicates:
         return [{"predicate": i} for i in range(len(options.predicates))]
+    if options.partitioning == "physical":
+        places, source = plan_pages(dialect, options, columns)
+        return [{"pages": place, "cuts": source} for place in places]
     plan = plan_divisions if options.divisions else plan_cuts
     cuts = plan(dialect, options, columns)
     told = {"cuts": cuts.source} if cuts.source else {}
@@ -361,6 +365,8 @@ class _Read:
         if "predicate" in self.spec:
             # On lines of its own, as it may end in a comment.
             return f"(\n{self.options.predicates[self.spec['predicate']]}\n)"
+        if "pages" in self.spec and self.dialect.page_condition is not None:
+            return self.dialect.page_condition(self.spec["pages"])
         if "range" not in self.spec:
             return ""
         cut = self.spec["range"]
@@ -467,12 +473,13 @@ def _check_snapshot(options: JDBCOptions) -> None:
 
 def _wanted(spec: Mapping[str, Any], raw: Mapping[str, str], scan: WantedScan) -> _Read:
     options = JDBCOptions.parse(raw)
-    # Of a computation's scan only: a scan that merely describes has none.
-    options = replace(options, imported_snapshot=getattr(scan, "snapshot", None))
     dialect = dialect_for(options.dialect)
     columns = _columns_of(scan.schema)
     if columns is None:
         columns = _described(raw, options)
+    # Of a computation's scan only: a scan that merely describes has none.
+    snapshot = getattr(scan, "snapshot", None)
+    options = replace(options, imported_snapshot=snapshot, pages=spec.get("pages"))
     by_name = {column.name: column for column in columns}
     pushed = _pushed(dialect, scan) if options.push_down_predicate else []
     whole = len(pushed) == len(scan.predicates) and options.push_down_limit

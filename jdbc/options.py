@@ -24,7 +24,6 @@ class JDBCWarning(UserWarning):
     """An option that changes no row is ignored."""
 
 
-_NOT_HERE = "is not available in this version"
 # What Spark has and we ignore: option -> why no row changes.
 _IGNORED = {
     "driver": "it names a Java class, and no JVM is used",
@@ -113,11 +112,11 @@ def _fetchsize(name: str, text: str) -> int:
 
 def _partitioning(name: str, text: str) -> str:
     kind = text.strip().lower()
-    if kind == "physical":
-        raise OptionError(name, f"{_NOT_HERE}, got {text!r}", "write 'auto', which cuts a key")
-    if kind not in ("range", "auto"):
+    if kind not in ("range", "auto", "physical"):
         raise OptionError(
-            name, f"must be 'range' or 'auto', got {text!r}", "write one of them, or leave it out"
+            name,
+            f"must be 'range', 'auto' or 'physical', got {text!r}",
+            "write one of them, or leave it out",
         )
     return kind
 
@@ -254,7 +253,8 @@ class JDBCOptions:
     )
     partitioning: str | None = _option(
         "partitioning",
-        "range: between the bounds; auto: of about as many rows each, the default without bounds",
+        "range: between the bounds; auto: of about as many rows each, the default without bounds;"
+        " physical: by the table's pages, with snapshot",
         _partitioning,
     )
     predicates: tuple[str, ...] = _option(
@@ -309,7 +309,9 @@ class JDBCOptions:
         default=False,
     )
     driver_properties: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
-    imported_snapshot: str | None = None  # no option: what the source opened for a computation
+    # No options: what the source opened for a computation, and the pages of one partition.
+    imported_snapshot: str | None = None
+    pages: Mapping[str, Any] | None = field(default=None, hash=False)
 
     @classmethod
     def parse(cls, raw: Mapping[str, str]) -> Self:
@@ -373,6 +375,8 @@ class JDBCOptions:
     @property
     def relation(self) -> str:
         """SQL text to put after FROM."""
+        if self.pages is not None:
+            return str(self.pages["table"])
         # On a line of its own, since the query may end in a comment.
         return self.dbtable or f"({self.query}\n) {QUERY_ALIAS}"
 
@@ -533,6 +537,8 @@ def _check_partitioning(values: Mapping[str, Any]) -> None:
         raise OptionError(
             bounded[0], "cannot go with partitioning 'auto'", "leave out one of the two"
         )
+    if kind == "physical":
+        _check_physical(given, values.get("snapshot", False))
     needed: list[str] = []
     if bounded or kind == "range":
         needed = ["partitionColumn", *_BOUNDS]
@@ -545,6 +551,21 @@ def _check_partitioning(values: Mapping[str, Any]) -> None:
             f"needs {', '.join(map(repr, missing))} beside it",
             "give partitionColumn, lowerBound, upperBound and numPartitions, or none of the bounds"
             " to have the cuts found",
+        )
+
+
+def _check_physical(given: Mapping[str, Any], snapshot: bool) -> None:
+    if others := [name for name in ("partitionColumn", *_BOUNDS) if name in given]:
+        raise OptionError(
+            others[0],
+            "cannot go with partitioning 'physical', which cuts no column",
+            "leave out one of the two",
+        )
+    if not snapshot:
+        raise OptionError(
+            "partitioning",
+            "is 'physical', which needs 'snapshot': an UPDATE moves its row to another page",
+            "write snapshot 'true' beside it, or partitioning 'auto'",
         )
 
 

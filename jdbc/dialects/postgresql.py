@@ -32,9 +32,10 @@ from ..cancellation import Cancellation
 from ..errors import ColumnValueError, ConnectError, EngineError, JDBCError, QueryError
 from ..options import JDBCOptions
 from ..partitioning import not_cut
-from ..query import comparison
+from ..query import comparison, count_sql
 from ..url import JDBCUrl, redact
 from . import Ask, Column, ColumnRead, Dialect, postgresql_statistics
+from .postgresql_pages import CHANGED, page_condition, paged_tables, same_tables
 
 __all__ = ["DIALECT"]
 
@@ -63,6 +64,8 @@ def _session(options: JDBCOptions) -> list[str]:
         settings["statement_timeout"] = f"{options.query_timeout}s"
     # In one statement, so in one round trip.
     calls = [f"set_config('{key}', {_text(value)}, true)" for key, value in settings.items()]
+    if options.pages is not None:
+        calls.append(same_tables(options.pages))
     first = [options.session_init_statement] if options.session_init_statement else []
     if options.imported_snapshot is not None:
         # Before any query of the transaction, or it would have a snapshot of its own.
@@ -84,11 +87,14 @@ def _named(options: JDBCOptions) -> JDBCUrl:
     return replace(options.url, application_name=options.url.application_name or "dask-sail")
 
 
-def _connect(options: JDBCOptions) -> psycopg.Connection[Any]:
+def _connect(
+    options: JDBCOptions, isolation: psycopg.IsolationLevel | None = None
+) -> psycopg.Connection[Any]:
     """Return a connection within a transaction that has the settings of `_session`."""
     # A statement that is prepared on one server would be run on another by a pooling proxy.
     connection = psycopg.connect(_conninfo(options), prepare_threshold=None)
     try:
+        connection.isolation_level = isolation
         for statement in _session(options):
             cursor = connection.execute(statement.encode())
         _look_for_proxy(options, connection, *(cursor.fetchone() or ()))
@@ -108,18 +114,27 @@ def _connected(options: JDBCOptions) -> Iterator[psycopg.Connection[Any]]:
         _close(connection)
 
 
+_NO_LIMITS = """
+SELECT set_config(name, '0', true) FROM pg_settings
+WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')
+"""
+"""Limits for transactions that somebody forgot are not meant for one that is kept open."""
+
+
 class _Snapshot:
-    """A snapshot that other sessions may import, as long as its transaction is open."""
+    """A snapshot that other sessions may import, as long as its transaction is open.
+
+    Its transaction locks what is read against TRUNCATE, and ALTER TABLE's rewriting, which show an
+    older snapshot an empty table. So it locks first, then looks: at the level READ COMMITTED, since
+    others have their snapshot from the first statement on.
+    """
 
     def __init__(self, options: JDBCOptions) -> None:
-        self._connection = psycopg.connect(_conninfo(options), prepare_threshold=None)
+        self._connection = _connect(options, psycopg.IsolationLevel.READ_COMMITTED)
         try:
-            for statement in (
-                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
-                # A limit for transactions that somebody forgot is not meant for this one.
-                "SET LOCAL idle_in_transaction_session_timeout = 0",
-            ):
-                self._connection.execute(statement.encode())
+            self._connection.execute(_NO_LIMITS.encode())
+            # Planning locks whatever the query will read, the tables beneath it as well.
+            self._connection.execute(f"EXPLAIN {count_sql(options, DIALECT)}".encode())
             row = self._connection.execute(b"SELECT pg_export_snapshot()").fetchone()
         except BaseException:
             self.close()
@@ -309,6 +324,11 @@ def _error(exception: BaseException, options: JDBCOptions) -> JDBCError:
     if snag := _SNAG.search(text):
         column = bytes.fromhex(snag["column"]).decode()
         return ColumnValueError(column, f"holds {snag['kind']}", string_instead(column))
+    if CHANGED in text:
+        return QueryError(
+            f"{options.url.label}: the table, or one that belongs to it, was replaced, attached or "
+            "detached since the read was planned: plan again"
+        )
     state = getattr(exception, "sqlstate", None)
     state = state or next((s for words, s in _WORDS.items() if words in text), None)
     message = f"{options.url.label}: {_shortened(text)}"
@@ -572,7 +592,7 @@ def _literal(value: Any, arrow_type: pa.DataType) -> str:
         case str() if "\0" not in value:
             return _text(value)
         case bytes():
-            return f"'\\x{value.hex()}'::bytea"
+            return f"{_text(chr(92) + 'x' + value.hex())}::bytea"
         case dt.datetime() if arrow_type.tz is not None and value.tzinfo is not None:
             utc = value.astimezone(dt.UTC).replace(tzinfo=None)
             return f"TIMESTAMPTZ '{utc.isoformat(' ')}+00'"
@@ -671,6 +691,8 @@ DIALECT = Dialect(
     partition_key=_partition_key,
     session=_session,
     open_snapshot=_open_snapshot,
+    paged_tables=paged_tables,
+    page_condition=page_condition,
     refusal=_refusal,
     connectorx_uri=lambda options: _named(options).connectorx_uri(),
     preflight=_preflight,

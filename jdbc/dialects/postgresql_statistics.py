@@ -11,7 +11,7 @@ from ..options import JDBCOptions
 from ..query import plain_select
 from . import Ask, Column, KeyValues
 
-__all__ = ["keys", "size", "values"]
+__all__ = ["PLAIN_NAME", "keys", "size", "values"]
 
 _PAGES = 2000
 _PAGES_EACH = 200
@@ -33,7 +33,7 @@ class _Table(NamedTuple):
 
 
 _NAME = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
-_PLAIN = re.compile(rf"\s*{_NAME}(?:\s*\.\s*{_NAME}){{0,2}}\s*")
+PLAIN_NAME = re.compile(rf"\s*{_NAME}(?:\s*\.\s*{_NAME}){{0,2}}\s*")
 _TABLE = """
 WITH RECURSIVE tree(oid, kind) AS (
     SELECT oid, relkind FROM pg_class WHERE oid = to_regclass(%s) AND relkind IN ('r', 'm', 'p')
@@ -50,7 +50,7 @@ FROM tree HAVING count(*) > 0
 def _table(ask: Ask, options: JDBCOptions) -> _Table | None:
     """Find what ``dbtable`` names; None for a view, a query, or what no sample can be taken of."""
     name = options.dbtable
-    if name is None or options.prepare_query or not _PLAIN.fullmatch(name):
+    if name is None or options.prepare_query or not PLAIN_NAME.fullmatch(name):
         return None
     for oid, children, foreign, pages, size in ask(_TABLE, name, name):
         return None if foreign else _Table(oid, children, pages, size)
