@@ -3,13 +3,12 @@
 Importing attaches ``dd.read_python_source`` and the ``df.sail`` accessor to Dask, re-registers
 three kinds of its dispatch (hashes of Arrow keys, Arrow tables in shuffles, and scalars that are
 decimals, dates or times), and wraps ``set_index``, ``sort_values`` and ``loc`` where they meet
-Arrow keys; nothing else.
+Arrow keys; nothing else. Where PySpark is loaded and Dask is not, that waits until it is.
 """
 
-import dask.dataframe as _dd
+import sys as _sys
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from . import accessor as _accessor  # noqa: F401 - registers df.sail
-from . import shuffle as _shuffle
 from .datasource import (
     PartitionSpec,
     PartitionStatistics,
@@ -34,17 +33,15 @@ from .errors import (
     PartitionReadError,
     PlanError,
     PythonDataSourceError,
+    ReadOnlyError,
     SchemaError,
     SnapshotError,
     SourceCallError,
     SourceDefinitionError,
     SourceNotFoundError,
 )
-from .inspection import Inspection, inspect
 from .options import register_resolver
 from .predicate import Predicate
-from .read import read_python_source
-from .read_sql import read_sql
 from .registered import RegisteredSource, RegisteredSources, sources
 
 __all__ = [
@@ -61,6 +58,7 @@ __all__ = [
     "Predicate",
     "PythonDataSource",
     "PythonDataSourceError",
+    "ReadOnlyError",
     "RegisteredSource",
     "RegisteredSources",
     "Scan",
@@ -85,5 +83,22 @@ __all__ = [
     "sources",
 ]
 
-_dd.read_python_source = read_python_source
-_shuffle.register()
+if _TYPE_CHECKING or "dask" in _sys.modules or "pyspark" not in _sys.modules:
+    from .with_dask import Inspection, inspect, read_python_source, read_sql
+else:
+    # As on Spark's executors, where Dask would cost each process a second, and nobody uses it.
+    from .waiting import after_import as _after_import
+
+    def _load_with_dask() -> None:
+        from . import with_dask
+
+        globals().update({name: getattr(with_dask, name) for name in with_dask.__all__})
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import dask.dataframe  # noqa: F401 - after which the name is here
+
+        return globals()[name]
+
+    _after_import("dask.dataframe", _load_with_dask)

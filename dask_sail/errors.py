@@ -14,6 +14,7 @@ __all__ = [
     "PartitionReadError",
     "PlanError",
     "PythonDataSourceError",
+    "ReadOnlyError",
     "SchemaError",
     "SnapshotError",
     "SourceCallError",
@@ -88,6 +89,10 @@ class SchemaError(_SourceError, TypeError):
 
 class PlanError(_SourceError, TypeError):
     """``plan_partitions`` (or ``plan_scan``) gave something other than JSON-serialisable specs."""
+
+
+class ReadOnlyError(PythonDataSourceError, NotImplementedError):
+    """Somebody wants to write to a source, or to read it as a stream, on Spark."""
 
 
 class ClusterError(PythonDataSourceError, RuntimeError):
