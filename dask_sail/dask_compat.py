@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import dask
-from dask._task_spec import DataNode, Task, TaskRef
+from dask._expr import optimize_until
+from dask._task_spec import DataNode, List, Task, TaskRef
 from dask.dataframe.dask_expr import new_collection
 from dask.dataframe.dask_expr._expr import (
     EQ,
@@ -63,6 +65,7 @@ __all__ = [
     "Isin",
     "Len",
     "Lengths",
+    "List",
     "Literal",
     "NotNull",
     "Or",
@@ -78,7 +81,9 @@ __all__ = [
     "find_sort_internals",
     "holders_of_this_task",
     "new_collection",
+    "optimize_until",
     "plug_into_scheduler",
+    "room_of_this_task",
     "run_in_task",
     "worker_of_this_task",
 ]
@@ -102,6 +107,23 @@ def _worker_and_key() -> tuple[Any, Any]:
         return get_worker(), thread_state.key
     except (ImportError, AttributeError, ValueError):
         return None, None
+
+
+def room_of_this_task() -> tuple[int | None, str]:
+    """Return the bytes that each of a worker's threads may take, and the folder for what spills.
+
+    None for a worker without a limit. Outside of a distributed worker this process counts for
+    one, whose threads are as many as there are cores.
+    """
+    worker = worker_of_this_task()
+    if worker is None:
+        from dask.system import CPU_COUNT
+        from distributed.system import MEMORY_LIMIT
+
+        folder = dask.config.get("temporary-directory", None) or tempfile.gettempdir()
+        return MEMORY_LIMIT // CPU_COUNT, folder
+    limit = worker.memory_manager.memory_limit
+    return None if not limit else int(limit) // worker.state.nthreads, worker.local_directory
 
 
 _plugged: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()

@@ -9,9 +9,9 @@ import logging
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -29,7 +29,9 @@ from .predicate import Condition, apply
 from .registry import SourceRef
 from .snapshot import OpenedSnapshot, collect_soon
 
-__all__ = ["Division", "ReadPlan", "read_partition"]
+__all__ = ["Division", "ReadPlan", "consume_partition", "read_partition"]
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -93,37 +95,59 @@ def read_partition(
     DivisionError
         If a row lies outside ``division``, or its index is null.
     """
+    with _freeing(snapshot):
+        frame = consume_partition(plan, spec_text, snapshot, arrow.to_frame)
+        if plan.index is None:
+            return frame
+        frame = frame.set_index(plan.index)
+        spec = None if spec_text == Specs.NONE else json.loads(spec_text)
+        return _in_division(plan, spec, frame, division) if division else frame
+
+
+def consume_partition(
+    plan: ReadPlan,
+    spec_text: str,
+    snapshot: OpenedSnapshot | None,
+    consume: Callable[[Iterator[pa.RecordBatch], pa.Schema], T],
+) -> T:
+    """Read one partition, and make something of its batches as they come.
+
+    Parameters
+    ----------
+    consume
+        Takes the batches and their schema. Called anew, with the batches from the first one on,
+        after a transient error of the source: what it made before is thrown away.
+    """
     if snapshot is not None:
         plan = replace(plan, scan=replace(plan.scan, snapshot=snapshot.name))
+    schema = arrow.frame_schema(_select(plan.scan.schema, plan.kept), plan.source.label)
+
+    def read() -> T:
+        if spec_text == Specs.NONE:
+            return consume(iter(()), schema)
+        # Closed at once, not when a traceback lets go of it: it holds a place and a connection.
+        with contextlib.closing(_batches(plan, json.loads(spec_text))) as batches:
+            return consume(batches, schema)
+
+    with _freeing(snapshot):
+        return _attempt(read, plan.attempts)
+
+
+@contextlib.contextmanager
+def _freeing(snapshot: OpenedSnapshot | None) -> Iterator[None]:
     try:
-        return _frame(plan, spec_text, division)
+        yield
     except BaseException:
         if snapshot is not None:
             collect_soon()
         raise
 
 
-def _frame(plan: ReadPlan, spec_text: str, division: Division | None) -> pd.DataFrame:
-    schema = arrow.frame_schema(_select(plan.scan.schema, plan.kept), plan.source.label)
-    spec: PartitionSpec | None = None
-    if spec_text == Specs.NONE:
-        frame = arrow.to_frame([], schema)
-    else:
-        spec = json.loads(spec_text)
-        frame = _attempt(
-            lambda: arrow.to_frame(_batches(plan, json.loads(spec_text)), schema), plan.attempts
-        )
-    if plan.index is None:
-        return frame
-    frame = frame.set_index(plan.index)
-    return _in_division(plan, spec, frame, division) if division else frame
-
-
 def _select(schema: pa.Schema, names: list[str] | tuple[str, ...]) -> pa.Schema:
     return pa.schema([schema.field(name) for name in names])
 
 
-def _attempt(read: Callable[[], pd.DataFrame], attempts: int) -> pd.DataFrame:
+def _attempt(read: Callable[[], T], attempts: int) -> T:
     """Read from the start again after a transient error; what was read before is thrown away."""
     for attempt in itertools.count(1):
         try:
@@ -137,7 +161,7 @@ def _attempt(read: Callable[[], pd.DataFrame], attempts: int) -> pd.DataFrame:
     raise AssertionError("not reached")
 
 
-def _batches(plan: ReadPlan, spec: PartitionSpec) -> Iterator[pa.RecordBatch]:
+def _batches(plan: ReadPlan, spec: PartitionSpec) -> Generator[pa.RecordBatch, None, None]:
     """Read one partition: each batch is made to fit, filtered and projected as it arrives."""
     options, redact = plan.options.resolve()
     label = plan.source.label
