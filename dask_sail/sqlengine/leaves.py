@@ -13,9 +13,10 @@ from typing import Any
 import pyarrow as pa
 from datafusion import SessionConfig, SessionContext, udf
 
+from .exchange import copied
 from .splice import Template, fields, varint
 
-__all__ = ["BATCH_SIZE", "Leaf", "SchemaMismatchError", "compact", "conform", "merge", "new_config"]
+__all__ = ["BATCH_SIZE", "Leaf", "SchemaMismatchError", "conform", "new_config"]
 
 #: Rows per batch. Each costs a call of Python per column, so that few large ones are cheaper.
 BATCH_SIZE = 32768
@@ -253,48 +254,8 @@ def _aligned(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """
     if all(_is_aligned(chunk) for chunk in column.chunks):
         return column
-    return pa.chunked_array([_copied(chunk) for chunk in column.chunks], type=column.type)
+    return pa.chunked_array([copied(chunk) for chunk in column.chunks], type=column.type)
 
 
 def _is_aligned(array: pa.Array) -> bool:
     return all(buffer is None or not buffer.address % _ALIGNMENT for buffer in array.buffers())
-
-
-def _copied(array: pa.Array) -> pa.Array:
-    return pa.concat_arrays([array, array.slice(0, 0)])  # of one array it makes no copy
-
-
-_SMALL_CHUNK = 1 << 20  # bytes
-
-
-def compact(table: pa.Table) -> pa.Table:
-    """Return a copy in one chunk that holds the rows of this table alone.
-
-    What comes out of a plan may be slices of what went in, whose buffers tell nothing of it: kept,
-    they would keep all of it in memory.
-    """
-    columns, schema = [], table.schema
-    while table.num_columns:  # column by column, so that never two whole copies are there
-        columns.append(_compact_column(table.column(0)))
-        table = table.remove_column(0)
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _compact_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if column.type in _TEXT_OF_VIEWS:
-        # Views share the buffers of all that they were ever taken from; texts do not.
-        return column.cast(_TEXT_OF_VIEWS[column.type]).cast(column.type)
-    if column.num_chunks == 1:
-        return pa.chunked_array([_copied(column.chunk(0))])
-    # By way of a table, as several chunks stay where one would have no room for them.
-    return pa.table({"": column}).combine_chunks().column(0)
-
-
-_TEXT_OF_VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
-
-
-def merge(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
-    """Return tables of a schema as one, whose chunks are not small."""
-    merged = pa.concat_tables(tables) if tables else schema.empty_table()
-    chunks = merged.column(0).num_chunks
-    return merged.combine_chunks() if merged.nbytes < _SMALL_CHUNK * chunks else merged

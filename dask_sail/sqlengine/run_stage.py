@@ -15,6 +15,7 @@ from datafusion import ExecutionPlan, RuntimeEnvBuilder, SessionContext
 
 from . import leaves, versions
 from .errors import SQLExecutionError
+from .exchange import compact, merge
 from .functions import PythonFunction
 from .plan import Stage
 
@@ -151,7 +152,7 @@ class StageRun:
     def result(self) -> list[pa.Table]:
         """Return the output partitions; without any input these are empty."""
         out = self._out or [[] for _ in range(self._stage.outputs)]
-        tables = [leaves.merge(partition, self._schema) for partition in out]
+        tables = [merge(partition, self._schema) for partition in out]
         self._out = []
         self.figures.rows_out = sum(table.num_rows for table in tables)
         self.figures.bytes_out = sum(table.nbytes for table in tables)
@@ -211,7 +212,7 @@ class StageRun:
             return pa.table({"": pa.nulls(sum(batch.num_rows for batch in batches))})
         whole = [_typed(batch, self._schema) for batch in batches]
         del batches
-        return leaves.compact(pa.Table.from_batches(whole, schema=self._schema))
+        return compact(pa.Table.from_batches(whole, schema=self._schema))
 
     def _count(self, nodes: Sequence[ExecutionPlan]) -> None:
         for node in nodes:
