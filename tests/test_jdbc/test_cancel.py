@@ -54,6 +54,7 @@ def until(condition: Callable[[], bool], seconds: float) -> bool:
     return so
 
 
+@pytest.mark.majors
 @pytest.mark.parametrize("engine", ENGINES)
 def test_cancel_ends_a_read_that_waits_and_returns_when_it_has(
     asleep: dict[str, str], db: psycopg.Connection[Any], engine: str

@@ -172,6 +172,7 @@ def keyed(server: dict[str, str], db: psycopg.Connection[Any]) -> dict[str, str]
     return server | {"dbtable": "keyed"}
 
 
+@pytest.mark.majors
 @pytest.mark.parametrize("kind", KEYS)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_key_of_each_type_is_cut_evenly(keyed: dict[str, str], kind: str, engine: str) -> None:
@@ -223,6 +224,7 @@ def test_each_row_is_in_one_range_wherever_the_cuts_are(
     assert Counter(rows) == Counter(range(1, 301))
 
 
+@pytest.mark.majors
 def test_statistics_of_other_rows_lose_none(
     server: dict[str, str], db: psycopg.Connection[Any]
 ) -> None:
@@ -240,6 +242,7 @@ def test_statistics_of_other_rows_lose_none(
     assert Counter(v for part in read(specs, options) for v in part) == Counter(kept)
 
 
+@pytest.mark.majors
 def test_statistics_are_used_while_the_table_is_as_they_saw_it(
     server: dict[str, str], db: psycopg.Connection[Any]
 ) -> None:

@@ -30,6 +30,8 @@ from jdbc import (
     QueryError,
 )
 
+pytestmark = pytest.mark.majors
+
 ENGINES = ("connectorx", "adbc", "fallback")
 
 

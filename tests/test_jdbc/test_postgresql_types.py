@@ -14,6 +14,8 @@ import pytest
 
 from jdbc import ColumnTypeError, ColumnValueError, EngineError, JDBCArrowDataSource, OptionError
 
+pytestmark = pytest.mark.majors
+
 ENGINES = ("connectorx", "adbc", "fallback")
 NAN, INF = math.nan, math.inf
 MONTHS = pa.month_day_nano_interval()

@@ -75,6 +75,7 @@ def until_nothing_is_open(uri: str) -> None:
             time.sleep(0.05)
 
 
+@pytest.mark.majors
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_few_reads_on_threads_see_one_state_each(
     engine: str, ledger: dict[str, Any], postgres: str
