@@ -230,6 +230,9 @@ class DistributedPlan:
     fallback
         Why the query runs whole in one task, on the tables of ``scans``, or None. It has no
         stages then.
+    tables, views
+        What ``sql`` may name, for the fallback: all tables, and views in the order in which they
+        were made.
     """
 
     sql: str
@@ -241,3 +244,5 @@ class DistributedPlan:
     ordered: bool = False
     functions: tuple[PythonFunction, ...] = field(default=(), repr=False)
     fallback: str | None = None
+    tables: tuple[TableDescription, ...] = field(default=(), repr=False)
+    views: Mapping[str, str] = field(default_factory=dict, repr=False)
