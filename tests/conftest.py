@@ -84,10 +84,12 @@ _SLOW = (
     "test_params.py",
     "test_places.py",
     "test_pushdown.py",
+    "test_reaching.py",
     "test_read_sql.py",
     "test_shuffle.py",
     "test_snapshot.py",
     "test_sqlite_reads.py",
+    "test_times.py",
 )
 """Files of tests that start clusters, wait, or ask databases many things, as a whole."""
 
@@ -99,7 +101,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
-_SERVERS = ("mariadb", "pgbouncer")
+_SERVERS = ("mariadb", "pgbouncer", "java", "lakesail")
 """Marks of tests that need a server which pip does not bring."""
 
 
