@@ -18,6 +18,7 @@ __all__ = [
     "SQLStatementError",
     "SQLSyntaxError",
     "SQLTypeError",
+    "SQLVersionError",
     "nearest",
     "place",
     "query_error",
@@ -49,6 +50,28 @@ class SQLExecutionError(SQLError, RuntimeError):
 
     def __str__(self) -> str:
         return f"stage {self.args[0]}: {self.args[1]}"
+
+
+class SQLVersionError(SQLError, RuntimeError):
+    """A process has another DataFusion than the one that planned the query.
+
+    Parameters
+    ----------
+    place
+        Which process.
+    here, planned
+        Fingerprints of its DataFusion, and of the one that planned.
+    """
+
+    def __init__(self, place: str, here: str, planned: str) -> None:
+        super().__init__(place, here, planned)
+
+    def __str__(self) -> str:
+        place, here, planned = self.args
+        return (
+            f"{place} has DataFusion {here}, and the query was planned by {planned}; "
+            "install the same version of datafusion everywhere"
+        )
 
 
 class SQLQueryError(SQLError, ValueError):

@@ -15,7 +15,7 @@ import datafusion
 import pyarrow as pa
 from datafusion import ExecutionPlan, SessionConfig, SessionContext
 
-from .errors import EngineVersionError
+from .errors import SQLVersionError
 from .splice import Template
 
 __all__ = ["TESTED", "check", "doubt", "fingerprint"]
@@ -44,12 +44,12 @@ def check(planned: str) -> None:
 
     Raises
     ------
-    EngineVersionError
+    SQLVersionError
         If they differ.
     """
     if planned != fingerprint():
         place = f"process {os.getpid()} on {socket.gethostname()}"
-        raise EngineVersionError(place, fingerprint(), planned)
+        raise SQLVersionError(place, fingerprint(), planned)
 
 
 @functools.cache
