@@ -42,6 +42,7 @@ from dask.dataframe.dask_expr._expr import (
 )
 from dask.dataframe.dask_expr._reductions import Len
 from dask.dataframe.dask_expr.io.io import BlockwiseIO
+from dask.system import CPU_COUNT
 
 __all__ = [
     "EQ",
@@ -85,6 +86,7 @@ __all__ = [
     "plug_into_scheduler",
     "room_of_this_task",
     "run_in_task",
+    "thread_count",
     "worker_of_this_task",
 ]
 
@@ -93,6 +95,19 @@ def run_in_task(function: Callable[..., Any], *args: Any) -> Any:
     """Call a function in one Dask task and wait for its result."""
     task = dask.delayed(function, pure=False, traverse=False)(*args)
     return task.compute()
+
+
+def thread_count() -> int:
+    """Return how many threads a computation started here would have, at least 1."""
+    import distributed
+
+    try:
+        client = distributed.default_client()
+    except ValueError:
+        return int(CPU_COUNT)
+    # What the client keeps up to date; asking the scheduler would take milliseconds.
+    known = getattr(client, "_scheduler_identity", {})
+    return max(1, int(known.get("total_threads", 0)))
 
 
 def worker_of_this_task() -> Any:
