@@ -83,6 +83,7 @@ _SLOW = (
     "test_jdbc_snapshot.py",
     "test_params.py",
     "test_places.py",
+    "test_push_down.py",
     "test_pushdown.py",
     "test_reaching.py",
     "test_read_sql.py",
@@ -90,6 +91,7 @@ _SLOW = (
     "test_snapshot.py",
     "test_sqlite_reads.py",
     "test_times.py",
+    "test_type_support.py",
 )
 """Files of tests that start clusters, wait, or ask databases many things, as a whole."""
 

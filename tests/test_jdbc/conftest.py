@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -27,15 +28,15 @@ class Database:
     mark: str
 
     def run(self, *statements: str, rows: Sequence[Sequence[Any]] = ()) -> list[tuple[Any, ...]]:
-        """Run statements, those with ``{}`` once for each row; returns what the last one gives."""
+        """Run statements, those with ``({})`` once for each row; returns the last one's rows."""
         with closing(self.connect()) as connection:
             cursor = connection.cursor()
             for statement in statements:
-                if "{}" not in statement:
+                if "({})" not in statement:
                     cursor.execute(statement)
                 elif rows:
                     marks = ", ".join([self.mark] * len(rows[0]))
-                    cursor.executemany(statement.replace("{}", marks), rows)
+                    cursor.executemany(statement.replace("({})", f"({marks})"), rows)
             return list(cursor.fetchall()) if cursor.description else []
 
 
@@ -114,11 +115,17 @@ def _duckdb(request: pytest.FixtureRequest) -> Iterator[Database]:
 _MADE = {"postgresql": _postgresql, "sqlite": _sqlite, "duckdb": _duckdb, "mariadb": _mariadb}
 
 
+@pytest.fixture(scope="module")
+def databases(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Database]]:
+    """From a name to the database, with a place of its own for tables until the module ends."""
+    with ExitStack() as opened:
+        yield cache(lambda name: opened.enter_context(_MADE[name](request)))
+
+
 @pytest.fixture(
     scope="module",
     params=[pytest.param(n, marks=pytest.mark.mariadb if n == "mariadb" else ()) for n in _MADE],
 )
-def database(request: pytest.FixtureRequest) -> Iterator[Database]:
-    """Each of the databases in turn, with a place of its own for tables."""
-    with _MADE[request.param](request) as made:
-        yield made
+def database(request: pytest.FixtureRequest, databases: Callable[[str], Database]) -> Database:
+    """Each of the databases in turn."""
+    return databases(request.param)

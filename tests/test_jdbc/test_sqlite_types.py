@@ -88,136 +88,10 @@ def python_values(column: pa.ChunkedArray) -> list[Any]:
     return values
 
 
-EXACT = {
-    "INTEGER": (INT, ["9223372036854775807", "-9223372036854775808", "0", "NULL"]),
-    "INT": (INT, ["1", "NULL"]),
-    "SMALLINT": (INT, ["40000"]),
-    "TINYINT": (INT, ["300"]),
-    "BIGINT": (INT, ["9007199254740993"]),
-    "UNSIGNED BIG INT": (INT, ["9223372036854775807"]),
-    "REAL": (
-        REAL,
-        ["0.1", "1e308", "5e-324", "9e999", "-9e999", "7", "2.5000000000000004", "NULL"],
-    ),
-    "FLOAT": (REAL, ["0.30000000000000004", "123456789.123456789"]),
-    "DOUBLE": (REAL, ["1.7976931348623157e308"]),
-    "DOUBLE PRECISION": (REAL, ["3"]),
-    "NUMERIC": (REAL, ["1", "1.5", "9007199254740992", "1152921504606846976", "NULL"]),
-    "DECIMAL(10,2)": (REAL, ["12.10", "0.07", "7", "-99999999.99"]),
-    "DECIMAL(38,10)": (REAL, ["'12345678901234567890.0123456789'", "NULL"]),
-    "BOOLEAN": (pa.bool_(), ["1", "0", "NULL", "TRUE"]),
-    "TEXT": (TEXT, ["'a'", "''", "NULL", "'grüße 🎉'", "7"]),
-    "VARCHAR(10)": (TEXT, ["'longer than ten'", "1.5"]),
-    "CHAR(5)": (TEXT, ["'ab   '"]),
-    "CLOB": (TEXT, ["'a'"]),
-    "TEXT with NUL": (TEXT, ["'a' || char(0) || 'b'", "char(0)"]),
-    "BLOB": (BLOB, ["x'00ff'", "x''", "NULL"]),
-    "BLOB that holds text": (TEXT, ["'a'", "NULL"]),
-    "DATE": (DATE, ["'2024-02-29'", "'0001-01-01'", "'9999-12-31'", "NULL"]),
-    "TIME": (TIME, ["'10:20:30.123456'", "'00:00:00'", "'23:59:59.9'", "'10:20'"]),
-    "DATETIME": (MOMENT, ["'2024-01-31 10:20:30'", "'0001-01-01 00:00:00'", "NULL"]),
-    "DATETIME of fractions": (MOMENT, ["'9999-12-31 23:59:59.999999'", "'2024-01-31 10:20:30.50'"]),
-    "DATETIME of noughts": (MOMENT, ["'2024-01-31 10:20:30.1234560'", "'2024-01-31 10:20:30.5'"]),
-    "DATETIME with T and Z": (MOMENT, ["'2024-01-31T10:20:30Z'", "'2024-01-31 10:20:30.25+00:00'"]),
-    "TIMESTAMP": (MOMENT, ["'2024-01-31 10:20'", "'2024-01-31'", "'2024-01-31T10:20:30.123456'"]),
-    "TIMESTAMP WITH TIME ZONE": (MOMENT, ["'2024-01-31 10:20:30+00:00'"]),
-    "TIMESTAMP(6)": (MOMENT, ["'2024-01-31 10:20:30+00:00'"]),
-    "INT UNSIGNED": (INT, ["7"]),
-    "NVARCHAR(7)": (TEXT, ["7"]),
-    "": (INT, ["1", "NULL"]),
-    " of text": (TEXT, ["'a'", "NULL"]),
-    " of numbers": (REAL, ["1", "1.5"]),
-    "JSON": (TEXT, ["'{\"a\": 1.10}'", "NULL"]),
-    "UUID": (TEXT, ["'123e4567-e89b-12d3-a456-426614174000'"]),
-    "STRING": (INT, ["'007'"]),  # the number 7 is all that SQLite keeps of it
-    "STRING of text": (TEXT, ["'seven'"]),
-    "INTEGER of NULL": (INT, ["NULL", "NULL"]),
-    " of NULL": (TEXT, ["NULL", "NULL"]),
-}
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("name", EXACT)
-def test_a_value_is_what_is_stored(
-    database: Callable[..., dict[str, str]], name: str, engine: str
-) -> None:
-    kind, literals = EXACT[name]
-    declared = name.partition(" of ")[0].partition(" with N")[0].partition(" with T ")[0]
-    declared = declared.removesuffix(" that holds text")
-    inserts = [f"INSERT INTO t (v) VALUES ({literal})" for literal in literals]
-    options = database(f"CREATE TABLE t (id INTEGER PRIMARY KEY, v {declared})", *inserts)
-    table = read(options, engine)
-    assert table.schema.field("v").type == kind
-    assert python_values(table["v"]) == [as_arrow(v, kind) for _, v in stored(options)]
-
-
-BAD_TEXT = {
-    "DATE": ("'31.01.2024'", "'2024-1-31'", "'2024-02-30'", "'2024-01-31 00:00:00'", "''"),
-    "TIME": ("'24:00:00'", "'10:20:30.1234567'", "'10:20:30Z'"),
-    "DATETIME": (
-        "'2024-01-31 10'",
-        "'2024-01-31 10:20:30+02:00'",
-        "'2024-01-31 24:00:00'",
-        "'2024-01-31 10:20:30.1234567'",
-        "'yesterday'",
-        "''",
-    ),
-}
-WRONG = [
-    ("INTEGER", "1", "'a'", "text", "STRING"),
-    ("INTEGER", "1", "1.5", "real", "DOUBLE"),
-    ("INTEGER", "1", "1e300", "real", "DOUBLE"),
-    ("INTEGER", "1", "x'07'", "blob", "BINARY"),
-    ("REAL", "1.5", "'a'", "text", "STRING"),
-    ("REAL", "1.5", "x'07'", "blob", "BINARY"),
-    ("NUMERIC", "1.5", "'a'", "text", "STRING"),
-    ("NUMERIC", "1.5", "9007199254740993", "integer", "DECIMAL"),
-    ("NUMERIC", "1.5", "9223372036854775807", "integer", "DECIMAL"),
-    ("BOOLEAN", "1", "2", "integer", "BIGINT"),
-    ("BOOLEAN", "1", "'yes'", "text", "STRING"),
-    ("TEXT", "'a'", "x'61'", "blob", "BINARY"),
-    ("TEXT", "'a'", "CAST(x'ff' AS TEXT)", "text", "BLOB"),
-    ("DATE", "'2024-01-31'", "1706659200", "integer", "BIGINT"),
-    ("DATE", "'2024-01-31'", "2460340.5", "real", "DOUBLE"),
-    ("DATE", "'2024-01-31'", "'0000-01-01'", "years 1 to 9999", "STRING"),
-    ("DATETIME", "'2024-01-31 10:20:30'", "1706659200", "integer", "BIGINT"),
-    ("DATETIME", "'2024-01-31 10:20:30'", "x'32'", "blob", "BINARY"),
-    ("TIME", "'10:20:30'", "37230", "integer", "BIGINT"),
-    *(("DATE", "'2024-01-31'", bad, "text", "STRING") for bad in BAD_TEXT["DATE"]),
-    *(("TIME", "'10:20:30'", bad, "text", "STRING") for bad in BAD_TEXT["TIME"]),
-    *(("DATETIME", "'2024-01-31'", bad, "text", "STRING") for bad in BAD_TEXT["DATETIME"]),
-]
-
-
 def many(value: str, times: int) -> str:
     """A statement that inserts a value so many times."""
     numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
     return f"INSERT INTO t (v) {numbers} SELECT {value} FROM n LIMIT {times}"
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("first", ["NULL", "good"])
-@pytest.mark.parametrize(("declared", "good", "bad", "storage", "remedy"), WRONG)
-def test_a_value_of_another_kind_is_an_error_wherever_it_stands(
-    database: Callable[..., dict[str, str]],
-    declared: str,
-    good: str,
-    bad: str,
-    storage: str,
-    remedy: str,
-    first: str,
-    engine: str,
-) -> None:
-    options = database(
-        f"CREATE TABLE t (v {declared})",
-        many("NULL", 2000) if first == "NULL" else many(good, 5000),
-        f"INSERT INTO t VALUES ({bad}), ({good})",
-        fetchsize="1000",
-    )
-    with pytest.raises(ColumnValueError, match="'v'") as caught:
-        read(options, engine)
-    assert storage in str(caught.value)
-    assert remedy in str(caught.value)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -277,30 +151,6 @@ def test_a_value_after_many_nulls_keeps_its_type(
     assert table.num_rows == 12_001
     assert table["v"].null_count == 12_000
     assert python_values(table["v"])[-1] == as_arrow(stored(options)[-1][0], kind)
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_no_rows_have_the_same_types_as_many(
-    database: Callable[..., dict[str, str]], engine: str
-) -> None:
-    kinds = {
-        "INTEGER": INT,
-        "REAL": REAL,
-        "NUMERIC(9,2)": REAL,
-        "BOOLEAN": pa.bool_(),
-        "TEXT": TEXT,
-        "BLOB": BLOB,
-        "DATE": DATE,
-        "TIME": TIME,
-        "DATETIME": MOMENT,
-        "": TEXT,
-        "JSON": TEXT,
-    }
-    columns = ", ".join(f"c{i} {declared}" for i, declared in enumerate(kinds))
-    options = database(f"CREATE TABLE t ({columns})")
-    table = read(options, engine)
-    assert table.num_rows == 0
-    assert table.schema.types == list(kinds.values())
 
 
 QUERIES = {
