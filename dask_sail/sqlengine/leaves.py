@@ -64,10 +64,10 @@ class Leaf:
     def register(self, ctx: SessionContext) -> None:
         """Make the columns known to the context that runs the plan."""
         for place, (name, table) in enumerate(zip(self._names, self._partitions, strict=True)):
-            for i, (column, field) in enumerate(zip(table.columns, self._schema, strict=True)):
+            for i, field in enumerate(self._schema):
                 # The first column counts for all of them: every batch asks each of them once.
                 count = functools.partial(self._count, place) if i == 0 else None
-                give = _giver(_aligned(column), count)
+                give = _giver(_aligned(table.column(i)), count)
                 ctx.register_udf(udf(give, [pa.int64()], field.type, "volatile", f"{name}{i}"))
 
     def forget(self, ctx: SessionContext) -> None:

@@ -14,10 +14,12 @@ import pyarrow as pa
 from datafusion import ExecutionPlan, RuntimeEnvBuilder, SessionContext
 
 from . import leaves, versions
+from .catalog import create_parquet, plain_schema, quoted
 from .errors import SQLExecutionError
 from .exchange import compact, merge
 from .functions import PythonFunction
 from .plan import Stage
+from .tasks import WHOLE, QueryWork
 
 __all__ = ["Figures", "Inputs", "Room", "StageRun", "run_stage", "transport_schema"]
 
@@ -249,6 +251,73 @@ def _explained(error: Exception) -> str:
             "(or lower their number of threads, which share it)"
         )
     return message
+
+
+# Queries that run whole
+
+# As planner.py plans them.
+_NAMES_AS_SPELT = ("datafusion.sql_parser.enable_ident_normalization", "false")
+_NO_VIEWS = ("datafusion.execution.parquet.schema_force_view_types", "false")
+
+
+def _batches(table: pa.Table) -> list[pa.RecordBatch]:
+    """Return a table's batches, one at least: its columns are known by them."""
+    return table.to_batches() or [
+        pa.RecordBatch.from_arrays(
+            [pa.array([], field.type) for field in table.schema], schema=table.schema
+        )
+    ]
+
+
+def run_whole(work: QueryWork, rows: Mapping[str, Sequence[pa.Table]], room: Room) -> pa.Table:
+    """Plan and run a query on all rows of its tables, as one process would.
+
+    Raises
+    ------
+    SQLExecutionError
+        If the rows are more than this task has room for, or DataFusion raises.
+    """
+    versions.check(work.fingerprint)
+    size = sum(table.nbytes for tables in rows.values() for table in tables)
+    if room.memory is not None and size > room.memory / 2:
+        raise SQLExecutionError(
+            WHOLE,
+            f"this query runs whole in one task ({work.reason}), and its tables hold "
+            f"{size / 2**20:,.0f} MiB, more than half of the {room.memory / 2**20:,.0f} MiB that "
+            "the task may take; give it less, e.g. by a filter in a query before it, or give the "
+            "workers more memory",
+        )
+    with tempfile.TemporaryDirectory(
+        prefix="dask_sail-spill-", dir=room.folder, ignore_cleanup_errors=True
+    ) as folder:
+        try:
+            return _whole_result(work, rows, _environment(room, folder))
+        except (_BrokenPromiseError, leaves.SchemaMismatchError) as error:
+            message = str(error)
+        except Exception as error:  # noqa: BLE001 - the one class that DataFusion raises
+            message = _explained(error)
+    raise SQLExecutionError(WHOLE, message)
+
+
+def _whole_result(
+    work: QueryWork, rows: Mapping[str, Sequence[pa.Table]], environment: RuntimeEnvBuilder
+) -> pa.Table:
+    ctx = SessionContext(leaves.new_config().set(*_NAMES_AS_SPELT).set(*_NO_VIEWS), environment)
+    for function in work.functions:
+        function.define(ctx)
+    for table in work.tables:
+        if table.parquet:
+            create_parquet(ctx, table.name, table.parquet)
+        else:
+            whole = leaves.conform(rows.get(table.name, ()), plain_schema(table.schema))
+            ctx.register_record_batches(quoted(table.name), [_batches(whole)])
+    for name, sql in work.views.items():
+        ctx.sql(f"CREATE VIEW {quoted(name)} AS {sql}")
+    result = ctx.sql(work.sql)
+    batches = [batch.to_pyarrow() for batch in result.execute_stream()]
+    return pa.Table.from_batches(
+        [_typed(batch, work.schema) for batch in batches], schema=work.schema
+    )
 
 
 # Checks: each is for a wrong answer that would not show.
