@@ -1,0 +1,160 @@
+"""From the text of a query to stages that tasks can run."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+from datafusion import DataFrame, ExecutionPlan, LogicalPlan, SQLOptions
+
+from . import stages, versions
+from .catalog import Catalog, plain_schema
+from .errors import SQLError
+from .functions import PythonFunction
+from .plan import DistributedPlan, Settings, TableDescription, TableScan, Union
+
+__all__ = ["Planner"]
+
+#: What planning turns into a constant: such a plan is good for one query only.
+_NOW = re.compile(r"\b(now|current_date|current_time|current_timestamp|today)\b", re.IGNORECASE)
+_NO_QUERIES = {"Analyze", "CopyTo", "DescribeTable", "DmlStatement", "Explain"}
+_MOST_PLANS = 256
+
+
+class Planner:
+    """Plans queries over one set of tables, views and functions.
+
+    Parameters
+    ----------
+    tables
+        By the names that queries use, as they are spelt there.
+    views
+        Their queries, in an order in which each comes after those that it uses.
+    """
+
+    def __init__(
+        self,
+        tables: Mapping[str, TableDescription],
+        views: Mapping[str, str],
+        functions: Sequence[PythonFunction],
+        settings: Settings,
+    ) -> None:
+        self._tables = dict(tables)
+        self._views = dict(views)
+        self._functions = tuple(functions)
+        self._settings = settings
+        self._catalog = Catalog(tables, views, functions, settings)
+        self._prober = stages.Prober(functions)
+        self._plans: dict[str, DistributedPlan] = {}
+
+    def plan(self, sql: str) -> DistributedPlan:
+        """Plan a query.
+
+        Raises
+        ------
+        Exception
+            DataFusion's own, if it is no query, or one over what is not there.
+        SQLError
+            If it is a statement that gives no rows.
+        """
+        if sql in self._plans:
+            return self._plans[sql]
+        plan = self._planned(sql)
+        if not _NOW.search(sql):
+            if len(self._plans) >= _MOST_PLANS:
+                self._plans.pop(next(iter(self._plans)))
+            self._plans[sql] = plan
+        return plan
+
+    def logical(self, sql: str) -> str:
+        """Return DataFusion's optimised logical plan."""
+        return str(self._frame(sql).optimized_logical_plan().display_indent())
+
+    def schema(self, sql: str) -> pa.Schema:
+        """Return the names and types of a query's columns."""
+        return plain_schema(self._frame(sql).schema())
+
+    def _frame(self, sql: str) -> DataFrame:
+        options = SQLOptions().with_allow_ddl(allow=False).with_allow_dml(allow=False)
+        options = options.with_allow_statements(allow=False)
+        frame = self._catalog.context.sql_with_options(sql, options)
+        kind = type(frame.logical_plan().to_variant()).__name__
+        if kind in _NO_QUERIES:
+            raise SQLError(f"{kind.upper()} is no query; write SELECT")
+        return frame
+
+    def _planned(self, sql: str) -> DistributedPlan:
+        frame = self._frame(sql)
+        physical = frame.execution_plan()
+        schema = plain_schema(frame.schema())
+        reason = versions.doubt()
+        if reason is None:
+            try:
+                return self._cut(sql, frame, physical, schema)
+            except stages.CutError as error:
+                reason = str(error)
+            except Exception as error:  # noqa: BLE001 - the query can still run whole
+                # DataFusion quotes the whole plan.
+                short = str(error).partition("Plan: ")[0].partition("\n")[0][:300]
+                reason = f"the plan cannot be cut: {short}"
+        else:
+            warnings.warn(f"queries run whole, in one task: {reason}", UserWarning, stacklevel=4)
+        return DistributedPlan(
+            sql=sql,
+            stages=(),
+            root=Union(()),
+            scans=self._whole_tables(sql),
+            schema=schema,
+            fingerprint=versions.fingerprint(),
+            ordered=_is_ordered(frame.optimized_logical_plan()),
+            functions=self._functions,
+            fallback=reason,
+            tables=tuple(self._tables.values()),
+            views=self._views,
+        )
+
+    def _cut(
+        self, sql: str, frame: DataFrame, physical: ExecutionPlan, schema: pa.Schema
+    ) -> DistributedPlan:
+        cut = stages.cut(physical, self._catalog, self._settings, self._prober)
+        given = stages.schema_of(cut)
+        if [field.type for field in given] != [field.type for field in schema]:
+            raise stages.CutError(f"the stages give {given.types} in place of {schema.types}")
+        return DistributedPlan(
+            sql=sql,
+            stages=cut.stages,
+            root=cut.root,
+            scans=cut.scans,
+            schema=schema,
+            fingerprint=versions.fingerprint(),
+            ordered=_is_ordered(frame.optimized_logical_plan()),
+            functions=self._functions,
+        )
+
+    def _whole_tables(self, sql: str) -> tuple[TableScan, ...]:
+        """Return scans of all that the query may name, with all columns: what it reads is unknown.
+
+        A name that is only part of another word costs a scan, and no row.
+        """
+        texts = [sql]
+        for name, view in reversed(self._views.items()):
+            if any(name in text for text in texts):
+                texts.append(view)
+        return tuple(
+            TableScan(table=name, columns=tuple(table.schema.names))
+            for name, table in self._tables.items()
+            if any(name in text for text in texts)
+        )
+
+
+def _is_ordered(plan: LogicalPlan) -> bool:
+    """Whether rows leave the plan in an order that was asked for."""
+    while True:
+        kind = type(plan.to_variant()).__name__
+        if kind == "Sort":
+            return True
+        if kind not in ("Limit", "Projection", "SubqueryAlias"):
+            return False
+        (plan,) = plan.inputs()
