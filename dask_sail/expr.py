@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -507,6 +508,9 @@ def _literal_of(values: Any) -> list[Any] | None:
     if isinstance(values, Expr):
         node = values.obj.dask.get(values.obj.key) if hasattr(values, "obj") else None
         values = getattr(node, "value", None)
+    if isinstance(values, np.ndarray):  # as newer versions of Dask do, whose rounding stays theirs
+        # Not times, whose nanoseconds would come as integers.
+        return values.tolist() if values.ndim == 1 and values.dtype.kind in "biufUO" else None
     return list(values) if isinstance(values, list | tuple | set | frozenset) else None
 
 

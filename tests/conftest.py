@@ -80,6 +80,8 @@ _SLOW = (
     "test_docs.py",
     "test_duckdb_reads.py",
     "test_jdbc_cluster.py",
+    "test_jdbc_physical.py",
+    "test_jdbc_server_log.py",
     "test_jdbc_snapshot.py",
     "test_params.py",
     "test_places.py",
