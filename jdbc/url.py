@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
@@ -13,15 +14,18 @@ from urllib.parse import quote, unquote_to_bytes
 from .errors import EngineError, OptionError
 
 __all__ = [
+    "DIALECT_GROUP",
     "PROPERTIES",
     "DriverProperties",
     "EngineUrlError",
     "JDBCUrl",
     "Ssl",
     "UrlError",
+    "is_registered",
     "is_secret_name",
     "parse_url",
     "redact",
+    "registered",
 ]
 
 
@@ -185,6 +189,53 @@ PROPERTIES: Mapping[str, DriverProperties] = MappingProxyType(
             ignored=_names(
                 """access_mode duckdb.read_only jdbc_auto_commit jdbc_pin_db
                 jdbc_stream_results"""
+            ),
+        ),
+        "sqlserver": DriverProperties(
+            passed=_names(
+                """applicationIntent applicationName database databaseName encrypt
+                hostNameInCertificate instanceName integratedSecurity loginTimeout
+                multiSubnetFailover packetSize port portNumber server serverCertificate serverName
+                socketTimeout trustServerCertificate userName"""
+            ),
+            ignored=_names(
+                """cancelQueryTimeout columnEncryptionSetting disableStatementPooling
+                lastUpdateCount lockTimeout queryTimeout responseBuffering selectMethod
+                sendStringParametersAsUnicode sendTimeAsDatetime sslProtocol
+                statementPoolingCacheSize transparentNetworkIPResolution useBulkCopyForBatchInsert
+                workstationID xopenStates"""
+            ),
+        ),
+        "oracle": DriverProperties(
+            passed=_names("TNS_ADMIN"),
+            ignored=_names(
+                """defaultRowPrefetch oracle.jdbc.defaultRowPrefetch
+                oracle.jdbc.implicitStatementCacheSize oracle.jdbc.mapDateToTimestamp
+                oracle.jdbc.timezoneAsRegion oracle.net.keepAlive
+                oracle.net.networkCompression useFetchSizeWithLongColumn"""
+            ),
+        ),
+        "trino": DriverProperties(
+            passed=_names("SSL SSLVerification"),
+            ignored=_names(
+                """applicationNamePrefix clientInfo clientTags disableCompression encoding
+                explicitPrepare source
+                traceToken validateConnection"""
+            ),
+        ),
+        "snowflake": DriverProperties(
+            passed=_names("database db role schema warehouse"),
+            ignored=_names(
+                """CLIENT_PREFETCH_THREADS CLIENT_RESULT_CHUNK_SIZE CLIENT_SESSION_KEEP_ALIVE
+                JDBC_QUERY_RESULT_FORMAT application loginTimeout networkTimeout queryTimeout
+                tracing"""
+            ),
+        ),
+        "clickhouse": DriverProperties(
+            passed=_names("ssl sslmode"),
+            ignored=_names(
+                """client_name compress compress_algorithm decompress http_connection_provider
+                max_open_connections"""
             ),
         ),
     }
@@ -443,7 +494,7 @@ def parse_url(text: str, properties: Mapping[str, str] | None = None) -> JDBCUrl
     if re.search(r"[\x00-\x1f\x7f]", text):
         raise UrlError("control_char", "has a control character", "remove line breaks and tabs")
     name, rest = _split_scheme(text)
-    parser = _PARSERS.get(name)
+    parser = _PARSERS.get(name) or (_other if is_registered(name) else None)
     if parser is None:
         known = ", ".join(sorted(_PARSERS))
         raise UrlError(
@@ -897,6 +948,25 @@ def _with_port(
     return tuple((host, default if port is None else port) for host, port in hosts)
 
 
+def _other(rest: str, props: _Properties) -> dict[str, Any]:
+    """Parse the URL of a database that is none of ours: a server, else a file."""
+    if not rest.startswith("//"):
+        path, _, query = rest.partition("?")
+        props.add_query(query)
+        return {"path": path}
+    parts, path = _network(rest, props, None)
+    return parts | {"database": _decode(path) or None}
+
+
+registered: set[str] = set()
+"""Databases whose dialects were given to `jdbc.dialects.register_dialect`."""
+
+
+def is_registered(name: str) -> bool:
+    """Say whether somebody brings a dialect of this name, here or by an entry point."""
+    return name in registered or name in entry_points(group=DIALECT_GROUP).names
+
+
 _PARSERS: Mapping[str, Callable[[str, _Properties], dict[str, Any]]] = {
     "postgresql": _postgresql,
     "redshift": lambda rest, props: _postgresql(rest, props, 5439),
@@ -913,6 +983,9 @@ _PARSERS: Mapping[str, Callable[[str, _Properties], dict[str, Any]]] = {
     "ch": _clickhouse,
 }
 _ALIASES = {"ch": "clickhouse"}
+
+DIALECT_GROUP = "jdbc.dialects"
+"""Entry points of dialects that other packages bring."""
 
 _MASK = "***"
 _SECRET_WORDS = (

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import pyarrow as pa
 
 from ..errors import EngineError, JDBCError, OptionError
+from ..url import DIALECT_GROUP, registered
 
 if TYPE_CHECKING:
     from ..arrow_types import TypeRow
@@ -27,6 +29,7 @@ __all__ = [
     "PagedTable",
     "Statistics",
     "dialect_for",
+    "register_dialect",
     "type_reference",
 ]
 
@@ -40,6 +43,13 @@ _MODULES = {
     "mysql": "mysql",
     "mariadb": "mysql",
     "duckdb": "duckdb",
+    "sqlserver": "sqlserver",
+    "oracle": "oracle",
+    "redshift": "redshift",
+    "cockroachdb": "cockroachdb",
+    "trino": "trino",
+    "snowflake": "snowflake",
+    "clickhouse": "clickhouse",
 }
 SUPPORTED = tuple(_MODULES)
 """Dialects that this version reads."""
@@ -152,7 +162,7 @@ class PagedTable:
     identity: Mapping[str, Any]
 
 
-def _has_no_such_engine(options: JDBCOptions) -> NoReturn:
+def _has_no_such_engine(options: JDBCOptions, *_: Any) -> NoReturn:
     raise EngineError(f"{options.dialect} is not read by this engine")
 
 
@@ -260,10 +270,10 @@ class Dialect:
     read_column: Callable[[Column, str], ColumnRead | None]
     condition: Callable[[Column, str, Sequence[Any]], str | None]
     partition_key: Callable[[Column], tuple[str, pa.DataType]]
+    error: Callable[[BaseException, JDBCOptions], JDBCError]
     dbapi_rows: Callable[
         [JDBCOptions, str, Cancellation], AbstractContextManager[Iterator[Sequence[Any]]]
-    ]
-    error: Callable[[BaseException, JDBCOptions], JDBCError]
+    ] = _has_no_such_engine
     engines: tuple[str, ...] = ("fallback",)
     fastest: tuple[str, ...] = ("fallback",)
     count: str = "count(*)"
@@ -298,15 +308,40 @@ def dialect_for(name: str) -> Dialect:
     OptionError
         If this version cannot read such a database.
     """
-    if name not in _MODULES:
-        raise OptionError(
-            "url",
-            f"is of {name!r}, which this version does not read",
-            f"databases that it reads: {', '.join(SUPPORTED)}",
-        )
-    module = import_module(f".{_MODULES[name]}", __name__)
-    dialect: Dialect = module.DIALECT
-    return dialect
+    dialect: Dialect
+    if name in _registered:
+        return _registered[name]
+    if name in _MODULES:
+        dialect = import_module(f".{_MODULES[name]}", __name__).DIALECT
+        return dialect
+    for entry in entry_points(group=DIALECT_GROUP, name=name):
+        dialect = entry.load()
+        return dialect
+    raise OptionError(
+        "url",
+        f"is of {name!r}, which this version does not read",
+        f"databases that it reads: {', '.join(SUPPORTED)}",
+    )
+
+
+_registered: dict[str, Dialect] = {}
+
+
+def register_dialect(dialect: Dialect) -> None:
+    """Read URLs that begin with ``jdbc:`` and the dialect's name by it, in this process.
+
+    For other processes, such as the workers of a cluster, a package names it as an entry point of
+    the group ``jdbc.dialects``.
+
+    Raises
+    ------
+    ValueError
+        If the name is that of a database which is read already.
+    """
+    if dialect.name in _MODULES or not dialect.name.isidentifier():
+        raise ValueError(f"a dialect cannot be called {dialect.name!r}")
+    _registered[dialect.name] = dialect
+    registered.add(dialect.name)
 
 
 def type_reference() -> dict[str, Sequence[TypeRow]]:
