@@ -43,11 +43,24 @@ from .errors import (
 from .options import register_resolver
 from .predicate import Predicate
 from .registered import RegisteredSource, RegisteredSources, sources
+from .sqlengine.errors import (
+    SQLAmbiguousNameError,
+    SQLError,
+    SQLExecutionError,
+    SQLNameError,
+    SQLNotSupportedError,
+    SQLQueryError,
+    SQLStatementError,
+    SQLSyntaxError,
+    SQLTypeError,
+    SQLVersionError,
+)
 
 __all__ = [
     "BatchError",
     "ClusterError",
     "DivisionError",
+    "Explanation",
     "FilterError",
     "Inspection",
     "OptionError",
@@ -61,6 +74,17 @@ __all__ = [
     "ReadOnlyError",
     "RegisteredSource",
     "RegisteredSources",
+    "SQLAmbiguousNameError",
+    "SQLContext",
+    "SQLError",
+    "SQLExecutionError",
+    "SQLNameError",
+    "SQLNotSupportedError",
+    "SQLQueryError",
+    "SQLStatementError",
+    "SQLSyntaxError",
+    "SQLTypeError",
+    "SQLVersionError",
     "Scan",
     "SchemaError",
     "Snapshot",
@@ -81,7 +105,12 @@ __all__ = [
     "read_sql",
     "register_resolver",
     "sources",
+    "sql",
 ]
+
+if _TYPE_CHECKING:
+    from .sqlengine.context import SQLContext, sql
+    from .sqlengine.explain import Explanation
 
 if _TYPE_CHECKING or "dask" in _sys.modules or "pyspark" not in _sys.modules:
     from .with_dask import Inspection, inspect, read_python_source, read_sql
@@ -94,11 +123,17 @@ else:
 
         globals().update({name: getattr(with_dask, name) for name in with_dask.__all__})
 
-    def __getattr__(name: str) -> object:
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        import dask.dataframe  # noqa: F401 - after which the name is here
-
-        return globals()[name]
-
     _after_import("dask.dataframe", _load_with_dask)
+
+
+def __getattr__(name: str) -> object:
+    """Bring what waits for its first use: SQL, as DataFusion takes a while to load, and Dask."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import dask.dataframe  # noqa: F401 - after which all names but those of SQL are here
+
+    if name in ("Explanation", "SQLContext", "sql"):
+        from .sqlengine import context
+
+        return getattr(context, name)
+    return globals()[name]

@@ -21,3 +21,16 @@ class SailAccessor:
     def inspect(self) -> Inspection:
         """Say what the frame's reads will do: partitions, and what is pushed into the sources."""
         return inspect(self._frame)
+
+    def sql(self, query: str, /) -> Any:
+        """Plan a query over the frame, which it calls ``self``, as `dask_sail.sql` does.
+
+        Returns
+        -------
+        dask.dataframe.DataFrame
+            Lazy, of ArrowDtype columns.
+        """
+        # DataFusion takes a while to load, and most frames see no SQL.
+        from .sqlengine.context import sql
+
+        return sql(query, {"self": self._frame})

@@ -158,6 +158,8 @@ _TYPES = re.compile(
 )
 # What would be advice for another program: names are matched ignoring case here.
 _NOT_FOR_US = re.compile(r"\nColumn names are case sensitive\.[^\n]*")
+# The types are listed again below it, and nobody has to report what is no bug.
+_EACH_SIGNATURE = re.compile(r", errors: .*?No function matches", re.DOTALL)
 _PREFIX = re.compile(
     r"^(?:DataFusion error: |Error during planning: |Schema error: |SQL error: |Internal error: |"
     r"Optimizer rule '\w+' failed\ncaused by\n|Arrow error: |Execution error: )+"
@@ -179,6 +181,7 @@ def query_error(
         Names of the tables, and their columns.
     """
     text = _NOT_FOR_US.sub("", str(error)).strip()
+    text = _EACH_SIGNATURE.sub(". No function matches", text)
     message = _PREFIX.sub("", text)
     if found := _SYNTAX.search(text):
         place = _AT.search(found[1])
@@ -202,7 +205,7 @@ def query_error(
     if "not implemented" in text:
         return SQLNotSupportedError(message)
     kind = SQLTypeError if _TYPES.search(text) else SQLQueryError
-    return kind(message)
+    return _at(kind, message, sql, _culprit(message, sql))
 
 
 def _missing_column(
@@ -215,25 +218,60 @@ def _missing_column(
     known = [_unquoted(one) for one in valid] or [c for names in tables.values() for c in names]
     first = first.partition(". Did you mean")[0].rstrip(".")
     hint = nearest(name, known) if known else "no column is in scope there"
-    return _at(SQLNameError, f"{first}; {hint}\n{rest}".strip(), sql, _find(sql, name))
+    if rest and not hint.startswith("did"):
+        hint = rest
+    return _at(SQLNameError, f"{first}; {hint}", sql, _find(sql, *_parts(quoted)[-2:]))
+
+
+_FUNCTION = re.compile(r"[Ff]unction '(\w+)'")
+_OPERATION = re.compile(r"(?:expression|operation) \S+(?: \S+)*? ([^\w\s]{1,3}|AND|OR) ")
+_LITERAL = re.compile(r"[Cc]annot cast string '(.*)' to value")
+_COLUMN = re.compile(r"(?:column \"|predicate ')([\w.]+)[\"'] (?:must|returning)")
+
+
+def _culprit(message: str, sql: str) -> int | None:
+    """Where the one function, operator or literal stands that a message can mean, or None."""
+    from .tokens import SQLTokenError, tokens
+
+    try:
+        found = tokens(sql)
+    except SQLTokenError:
+        return None
+    for pattern in (_FUNCTION, _OPERATION, _LITERAL):
+        if match := pattern.search(message):
+            same = [one.start for one in found if str(one.text).lower() == match[1].lower()]
+            return same[0] if len(same) == 1 else None
+    column = _COLUMN.search(message)
+    return _find(sql, _unquoted(column[1])) if column else None
 
 
 def _unquoted(name: str) -> str:
     """The last part of a name as DataFusion writes it."""
-    last = re.findall(r'"(?:[^"]|"")*"|[^."]+', name)[-1:] or [name]
-    text: str = last[0]
-    return text[1:-1].replace('""', '"') if text.startswith('"') else text
+    return _parts(name)[-1]
 
 
-def _find(sql: str, name: str) -> int | None:
+def _parts(name: str) -> list[str]:
+    parts = re.findall(r'"(?:[^"]|"")*"|[^."]+', name) or [name]
+    return [one[1:-1].replace('""', '"') if one.startswith('"') else one for one in parts]
+
+
+def _find(sql: str, *parts: str) -> int | None:
     """Where a name stands in a query, if it stands there at all; strings and comments aside."""
     # Workers raise errors of this module, and need no tokenizer for that.
     from .tokens import SQLTokenError, words
 
     try:
-        return next((w.start for w in words(sql) if w.name.lower() == name.lower()), None)
+        found = words(sql)
     except SQLTokenError:
         return None
+    wanted = [part.lower() for part in parts]
+    for i, first in enumerate(found):
+        together = found[i : i + len(wanted)]
+        if [one.name.lower() for one in together] == wanted:
+            between = sql[first.start : together[-1].start]
+            if between.count(".") == len(wanted) - 1:
+                return together[-1].start
+    return None
 
 
 def _offset(sql: str, line: int, column: int) -> int:

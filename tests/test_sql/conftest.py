@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from distributed import Client, LocalCluster
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +51,29 @@ def duckdb_reference(corpus: ModuleType) -> Any:
 def tpch_tables(corpus: ModuleType, tpch: Path) -> Any:
     """The TPC-H tables in memory."""
     return {name: pq.read_table(tpch / f"{name}.parquet") for name in corpus.TPCH_TABLES}
+
+
+@pytest.fixture(scope="session")
+def tpch_answers(corpus: ModuleType, tpch: Path, tpch_tables: Any) -> Any:
+    """From the number of a TPC-H query to DataFusion's answer, and DuckDB's."""
+    datafusion = corpus.datafusion_reference(tpch_tables)
+    duckdb = corpus.duckdb_reference(tpch_tables)
+
+    @functools.cache
+    def answers(number: int) -> tuple[pa.Table, pa.Table]:
+        sql = corpus.tpch_query(tpch, number)
+        return datafusion.sql(sql).to_arrow_table(), duckdb.sql(sql).to_arrow_table()
+
+    return answers
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A client of two worker processes with one thread each."""
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as local,
+        Client(local, set_as_default=False) as client,
+    ):
+        yield client

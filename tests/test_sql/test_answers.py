@@ -1,0 +1,196 @@
+"""A distributed answer is that of DataFusion in one process, and DuckDB agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from types import ModuleType
+from typing import Any
+
+import dask.dataframe as dd
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import dask_sail
+
+PARTITIONS, BROADCASTS = (1, 2, 4, 9), ("off", "small", "always")
+GRID = list(product(PARTITIONS, BROADCASTS))
+CORE = (4, "small")
+
+
+class Pieces:
+    """A source whose partitions are those of a table of the corpus, in a file."""
+
+    def infer_schema(self, options: dict[str, str]) -> pa.Schema:
+        with pa.ipc.open_file(options["file"]) as file:
+            return file.schema
+
+    def plan_partitions(self, options: dict[str, str]) -> list[dict[str, Any]]:
+        with pa.ipc.open_file(options["file"]) as file:
+            return [{"batch": i} for i in range(file.num_record_batches)]
+
+    def read_partition(self, spec: Any, options: dict[str, str]) -> Any:
+        with pa.ipc.open_file(options["file"]) as file:
+            batch = file.get_batch(spec["batch"])
+        for start in range(0, max(1, batch.num_rows), 64):
+            yield batch.slice(start, 64)
+
+
+@pytest.fixture(scope="module")
+def pieces(corpus: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """t, u and e as a source, with partitions that are empty or hold one row."""
+    folder = tmp_path_factory.mktemp("pieces")
+    for name, parts in corpus.tables().items():
+        schema = corpus.whole_tables()[name].schema
+        with pa.ipc.new_file(str(folder / name), schema) as file:
+            for part in parts:
+                decoded = part.cast(schema)
+                batches = decoded.combine_chunks().to_batches()
+                file.write_batch(
+                    batches[0] if batches else pa.RecordBatch.from_pylist([], schema=schema)
+                )
+    return {name: dd.read_python_source(Pieces, file=folder / name) for name in corpus.tables()}
+
+
+def context(
+    corpus: ModuleType, tables: Any, partitions: int, broadcast: str
+) -> dask_sail.SQLContext:
+    ctx = dask_sail.SQLContext(tables, target_partitions=partitions, broadcast=broadcast)
+    ctx.register_udf(corpus.double, "dbl", input_types=[pa.float64()], return_type=pa.float64())
+    return ctx
+
+
+Compared = Callable[[dask_sail.SQLContext, str], None]
+
+
+@pytest.fixture(scope="module")
+def check(corpus: ModuleType, datafusion_reference: Any, duckdb_reference: Any) -> Compared:
+    """Compare the answer to a query over t, u and e with that of both references."""
+
+    def compared(ctx: dask_sail.SQLContext, sql: str) -> None:
+        if not corpus.datafusion_knows(sql):
+            with pytest.raises(dask_sail.SQLNotSupportedError, match="FETCH"):
+                ctx.to_arrow(sql)
+            return
+        got = ctx.to_arrow(sql)
+        corpus.compare(got, datafusion_reference.sql(sql).to_arrow_table(), sql)
+        if corpus.duckdb_knows(sql):
+            corpus.compare(got, duckdb_reference.sql(sql).to_arrow_table(), sql, types=False)
+
+    return compared
+
+
+@pytest.mark.parametrize("number", range(42))
+def test_queries_over_a_source(
+    corpus: ModuleType, check: Compared, pieces: dict[str, Any], number: int
+) -> None:
+    check(context(corpus, pieces, *CORE), corpus.queries()[number])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", [one for one in GRID if one != CORE], ids=str)
+def test_queries_over_a_source_in_every_setting(
+    corpus: ModuleType, check: Compared, pieces: dict[str, Any], setting: tuple[int, str]
+) -> None:
+    ctx = context(corpus, pieces, *setting)
+    for sql in corpus.queries():
+        check(ctx, sql)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["arrow", "pandas", "frame"])
+def test_queries_over_other_tables(corpus: ModuleType, check: Compared, kind: str) -> None:
+    tables: dict[str, Any] = {}
+    for name, table in corpus.whole_tables().items():
+        pandas = table.to_pandas(types_mapper=pd.ArrowDtype)
+        frame = dd.from_pandas(pandas, npartitions=3)
+        tables[name] = {"arrow": table, "pandas": pandas, "frame": frame}[kind]
+    ctx = context(corpus, tables, 3, "small")
+    for sql in corpus.queries():
+        check(ctx, sql)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", GRID, ids=str)
+def test_tpch_over_parquet(
+    corpus: ModuleType,
+    tpch: Any,
+    tpch_answers: Callable[[int], tuple[pa.Table, pa.Table]],
+    setting: tuple[int, str],
+) -> None:
+    ctx = dask_sail.SQLContext(target_partitions=setting[0], broadcast=setting[1])
+    for name in corpus.TPCH_TABLES:
+        ctx.register_parquet(name, tpch / f"{name}.parquet")
+    for number in range(1, 23):
+        sql = corpus.tpch_query(tpch, number)
+        got = ctx.to_arrow(sql)
+        datafusion, duckdb = tpch_answers(number)
+        corpus.compare(got, datafusion, sql)
+        corpus.compare(got, duckdb, sql, types=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", [(4, "small"), (9, "off")], ids=str)
+def test_tpch_over_frames(
+    corpus: ModuleType,
+    tpch: Any,
+    tpch_tables: dict[str, pa.Table],
+    tpch_answers: Callable[[int], tuple[pa.Table, pa.Table]],
+    setting: tuple[int, str],
+) -> None:
+    tables = {
+        name: dd.from_pandas(table.to_pandas(types_mapper=pd.ArrowDtype), npartitions=5)
+        for name, table in tpch_tables.items()
+    }
+    ctx = dask_sail.SQLContext(tables, target_partitions=setting[0], broadcast=setting[1])
+    for number in range(1, 23):
+        sql = corpus.tpch_query(tpch, number)
+        corpus.compare(ctx.to_arrow(sql), tpch_answers(number)[0], sql)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "setting", [(1, "always"), (2, "small"), (4, "off"), (9, "small")], ids=str
+)
+def test_two_worker_processes_give_the_same(
+    corpus: ModuleType,
+    check: Compared,
+    cluster: Any,
+    pieces: dict[str, Any],
+    tpch: Any,
+    tpch_answers: Callable[[int], tuple[pa.Table, pa.Table]],
+    setting: tuple[int, str],
+) -> None:
+    with cluster.as_current():
+        ctx = context(corpus, pieces, *setting)
+        for sql in corpus.queries():
+            check(ctx, sql)
+        for name in corpus.TPCH_TABLES:
+            ctx.register_parquet(name, tpch / f"{name}.parquet")
+        for number in (1, 3, 9, 13, 16, 18, 21, 22):
+            sql = corpus.tpch_query(tpch, number)
+            corpus.compare(ctx.to_arrow(sql), tpch_answers(number)[0], sql)
+
+
+@pytest.mark.slow
+def test_the_process_scheduler_gives_the_same(
+    corpus: ModuleType, check: Compared, pieces: dict[str, Any]
+) -> None:
+    import dask
+
+    ctx = context(corpus, pieces, 3, "small")
+    with dask.config.set(scheduler="processes", num_workers=2):
+        for number in (0, 4, 11, 17, 21, 23, 29, 30):
+            check(ctx, corpus.queries()[number])
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="notyet: DataFusion 55 compares the floats of groups in part, "
+    "https://github.com/apache/datafusion/issues/24432",
+)
+def test_min_and_max_of_a_group_do_not_depend_on_where_nan_stands() -> None:
+    table = pa.table({"g": [1, 1, 1], "x": [1.0, float("nan"), 2.0]})
+    ctx = dask_sail.SQLContext({"t": table})
+    assert ctx.to_arrow("SELECT min(x) AS low FROM t GROUP BY g").to_pydict() == {"low": [1.0]}
