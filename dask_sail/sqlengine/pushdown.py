@@ -8,7 +8,7 @@ DataFusion's ``datafusion.proto``.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -102,10 +102,13 @@ def push_down(
     schema
         Types of the table's columns.
     """
-    reader = _Reader(columns, schema, ctx)
+    condition = Expression(message)
+    literals = list(dict.fromkeys(each.message for each in _literals(condition)))
+    values = dict(zip(literals, _evaluated(literals, ctx), strict=True))
+    reader = _Reader(columns, schema, values)
     predicates: list[Predicate] = []
     exact = True
-    for each in _flat(Expression(message), "And"):
+    for each in _flat(condition, "And"):
         found = reader.read(each)
         predicates += found.predicates
         exact = exact and found.exact
@@ -119,7 +122,7 @@ _NONE = Pushed(exact=False)
 class _Reader:
     columns: Sequence[str | None]
     schema: pa.Schema
-    ctx: SessionContext
+    values: Mapping[bytes, pa.Scalar]
 
     def read(self, expression: Expression) -> Pushed:
         try:
@@ -156,7 +159,7 @@ class _Reader:
         if name is None or right.number != _LITERAL:
             return _NONE
         kind = self.schema.field(name).type
-        (value,) = self._values([right])
+        value = self.values[right.message]
         if value.type != kind or not value.is_valid:
             return _NONE
         if pa.types.is_floating(kind):
@@ -165,12 +168,12 @@ class _Reader:
 
     def _members(self, left: Expression, values: list[Expression], negated: bool) -> Pushed:
         name = self._name(left)
-        if name is None or len(values) > _MOST_LITERALS:
+        if name is None or len(values) >= _MOST_LITERALS:
             return _NONE
         if any(value.number != _LITERAL for value in values):
             return _NONE
         kind = self.schema.field(name).type
-        scalars = self._values(values)
+        scalars = [self.values[value.message] for value in values]
         if any(value.type != kind for value in scalars if value.is_valid):
             return _NONE
         if negated and not all(value.is_valid for value in scalars):
@@ -199,15 +202,25 @@ class _Reader:
             return Pushed((Predicate(name, "in", tuple(values)),), exact)
         return Pushed((Predicate(name, "any_of", tuple(flat)),), exact)
 
-    def _values(self, literals: list[Expression]) -> list[pa.Scalar]:
-        """Let DataFusion itself say what the literals are."""
-        input_, body = _one_row()
-        for literal in literals:
-            body += b"\x12" + varint(len(literal.message)) + literal.message
-        body += b"".join(b"\x1a" + varint(len(f"c{i}")) + b"c%d" % i for i in range(len(literals)))
-        plan = ExecutionPlan.from_bytes(self.ctx, input_ + varint(len(body)) + body)
-        (batch,) = [batch.to_pyarrow() for batch in self.ctx.execute(plan, 0)]
-        return [column[0] for column in batch.columns]
+
+def _literals(expression: Expression) -> Iterator[Expression]:
+    if expression.number == _LITERAL:
+        yield expression
+    if expression.number != _IN_LIST or len(expression.operands) <= _MOST_LITERALS:
+        for operand in expression.operands:
+            yield from _literals(operand)
+
+
+def _evaluated(literals: Sequence[bytes], ctx: SessionContext) -> list[pa.Scalar]:
+    """Let DataFusion itself say what the literals are."""
+    if not literals:
+        return []
+    tag, body = _one_row()
+    body += b"".join(b"\x12" + varint(len(literal)) + literal for literal in literals)
+    body += b"\x1a\x01c" * len(literals)
+    plan = ExecutionPlan.from_bytes(ctx, tag + varint(len(body)) + body)
+    (batch,) = [batch.to_pyarrow() for batch in ctx.execute(plan, 0)]
+    return [column[0] for column in batch.columns]
 
 
 def _flat(expression: Expression, operator: str) -> Iterator[Expression]:

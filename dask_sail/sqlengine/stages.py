@@ -93,6 +93,17 @@ _WORDS = {
     "UnnestExec": "unnest",
     "WindowAggExec": "window",
 }
+#: Aggregates that take several partial states at once for what they are. DataFusion gives a final
+#: aggregate without groups one state per batch, and percentile_cont (55.0) sees the first one only;
+#: who knows of a Python function.
+_TAKES_STATES_TOGETHER = {
+    "any_value", "approx_distinct", "approx_median", "approx_percentile_cont",
+    "approx_percentile_cont_with_weight", "array_agg", "avg", "bit_and", "bit_or", "bit_xor",
+    "bool_and", "bool_or", "corr", "count", "covar_pop", "covar_samp", "first_value",
+    "last_value", "max", "median", "min", "nth_value", "regr_avgx", "regr_avgy", "regr_count",
+    "regr_intercept", "regr_r2", "regr_slope", "regr_sxx", "regr_sxy", "regr_syy", "stddev",
+    "stddev_pop", "string_agg", "sum", "var", "var_pop",
+}  # fmt: skip
 _VOLATILE = (b"random", b"uuid")
 #: Of rows that pass a filter, where nothing is known; DataFusion's own guess.
 _SELECTIVITY = 0.2
@@ -339,6 +350,8 @@ class _Cutter:
             return self._unknown(node, draft, relies)
         below = relies or name in ("SortMergeJoinExec", "WindowAggExec", "BoundedWindowAggExec")
         below = below or (name == "AggregateExec" and "Partitioned" in (_mode(node) or ""))
+        if _wants_states_apart(node) and _mode(node) == "Final":
+            return self._operator(node, draft, [lambda: self._apart(node.children[0], draft)])
         if name == "FilterExec" and node.children[0].is_file_scan:
             scan = node.children[0]
             return self._operator(node, draft, [lambda: self._scan(scan, draft, node)])
@@ -351,7 +364,8 @@ class _Cutter:
     def _operator(self, node: _Node, draft: _Draft, builds: Sequence[_Build]) -> Template:
         """Put an operator around what its children become."""
         is_partial = node.name == "AggregateExec" and _mode(node) == "Partial"
-        draft.chunkwise &= is_partial or node.name in _CHUNKWISE
+        takes_chunks = (is_partial and not _wants_states_apart(node)) or node.name in _CHUNKWISE
+        draft.chunkwise = draft.chunkwise and takes_chunks
         with draft.below(node.display):
             inner = [build() for build in builds]
         draft.say(_WORDS.get(node.name))
@@ -368,6 +382,12 @@ class _Cutter:
         if "fetch=" in node.display:
             return self._operator(node, draft, [lambda: self._hole(child, draft, "cat")])
         return self._hole(child, draft, "cat")  # a hole of one partition needs no operator
+
+    def _apart(self, node: _Node, draft: _Draft) -> Template:
+        """Gather the partitions of a node without making one table of them."""
+        if node.name != "CoalescePartitionsExec":
+            raise CutError(f"{node.name} gives partial states, which must come one by one")
+        return self._operator(node, draft, [lambda: self._hole(node.children[0], draft, "all")])
 
     def _unknown(self, node: _Node, draft: _Draft, relies: bool) -> Template:
         """Give an operator that we know nothing of all of its inputs, in a stage of its own."""
@@ -592,6 +612,16 @@ def _named(producer: Producer) -> str:
 
 def _mode(node: _Node) -> str | None:
     return node.says(r"mode=(\w+)")
+
+
+def _wants_states_apart(node: _Node) -> bool:
+    """Whether partial states of an aggregate without groups must not come in one batch."""
+    if node.name != "AggregateExec" or "gby=[]" not in node.display:
+        return False
+    inside = _inside(node.message)
+    aggregates = [inside[f.start : f.end] for f in fields(inside) if f.number == 2]
+    names = {_part(_inside(aggregate), 4).decode() for aggregate in aggregates}
+    return not names <= _TAKES_STATES_TOGETHER
 
 
 def _around(node: _Node, inner: Sequence[Template]) -> Template:
