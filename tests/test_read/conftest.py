@@ -25,6 +25,7 @@ def running_cluster(
     scheduler_code: str = "",
     worker_code: str = "",
     allowed_failures: int = 0,
+    python: str = sys.executable,
 ) -> Iterator[str]:
     """Address of a scheduler with worker processes of one thread each, started in ``folder``."""
     file = folder / "scheduler.json"
@@ -38,7 +39,7 @@ def running_cluster(
     def start(code: str, command: str, *arguments: str) -> subprocess.Popen[bytes]:
         program = f"{code}import sys; from distributed.cli.{command} import main; main()"
         return subprocess.Popen(
-            [sys.executable, "-c", program, *arguments],
+            [python, "-c", program, *arguments],
             cwd=folder,
             env=environment,
             stdout=subprocess.DEVNULL,
