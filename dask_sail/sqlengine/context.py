@@ -101,7 +101,8 @@ class SQLContext:
         self._functions: dict[str, PythonFunction] = {}
         # What follows from the registrations, made when it is first needed.
         self._described: dict[str, TableDescription] | None = None
-        self._columns: dict[str, list[str]] | None = None
+        self._columns: dict[str, list[str]] = {}
+        self._broken: dict[str, str] = {}
         self._planned: tuple[Settings, Planner] | None = None
         self._texts: OrderedDict[str, str] = OrderedDict()
         for name, data in _mapping("tables", tables).items():
@@ -327,14 +328,7 @@ class SQLContext:
 
     def _names(self) -> dict[str, list[str]]:
         """Columns by table, also of views."""
-        if self._columns is None:
-            tables = self._descriptions().items()
-            columns = {name: list(one.schema.names) for name, one in tables}
-            planner = self._planner()
-            for name in self._views:
-                text = f"TABLE {quoted(name)}"
-                columns[name] = list(self._checked(planner.schema, text, text).names)
-            self._columns = columns
+        self._planner()
         return self._columns
 
     def _descriptions(self) -> dict[str, TableDescription]:
@@ -350,11 +344,28 @@ class SQLContext:
             broadcast_bytes=self._broadcast_bytes,
         )
         if self._planned is None or self._planned[0] != settings:
-            views = self._ordered_views()
-            functions = list(self._functions.values())
-            planner = Planner(self._descriptions(), views, functions, settings)
-            self._planned = settings, planner
+            self._planned = settings, self._new_planner(settings)
         return self._planned[1]
+
+    def _new_planner(self, settings: Settings) -> Planner:
+        """Make a planner that knows all views which still are queries over what there is."""
+        tables, functions = self._descriptions(), list(self._functions.values())
+        self._columns = {name: list(one.schema.names) for name, one in tables.items()}
+        self._broken = {}
+        planner = Planner(tables, {}, functions, settings)
+        views: dict[str, str] = {}
+        for name, text in self._ordered_views().items():
+            try:
+                # Anew, since a table may have come that spells its columns differently.
+                spelt = self._spelt_now(text)
+                columns = self._checked(planner.schema, spelt, text).names
+            except SQLQueryError as error:
+                self._broken[name] = str(error.args[0])
+                continue
+            views[name] = spelt
+            self._columns[name] = list(columns)
+            planner = Planner(tables, views, functions, settings)
+        return planner
 
     def _default_partitions(self) -> int:
         known = self._descriptions().values()
@@ -387,10 +398,16 @@ class SQLContext:
 
     def _spelt(self, sql: str) -> str:
         if sql not in self._texts:
-            self._texts[sql] = spell(sql, self._names())
+            self._planner()
+            self._texts[sql] = self._spelt_now(sql)
             if len(self._texts) > _TEXTS_KEPT:
                 self._texts.popitem(last=False)
         return self._texts[sql]
+
+    def _spelt_now(self, sql: str) -> str:
+        for name in tables_of(sql, self._broken):
+            raise SQLStatementError(f"view {name!r} is no query any more: {self._broken[name]}")
+        return spell(sql, self._columns)
 
     def _checked(self, ask: Callable[[str], Any], spelt: str, sql: str) -> Any:
         """Ask the planner, and tell what is wrong with a query in a person's words."""
@@ -401,7 +418,7 @@ class SQLContext:
             raise
         except Exception as error:  # noqa: BLE001 - DataFusion raises bare exceptions
             failure = error
-        raise query_error(failure, sql, self._columns or {})
+        raise query_error(failure, sql, self._columns)
 
     def _forget(self, name: str) -> None:
         self._inputs.pop(name, None)
@@ -410,7 +427,7 @@ class SQLContext:
         self._forget_plans()
 
     def _forget_plans(self) -> None:
-        self._described = self._columns = self._planned = None
+        self._described = self._planned = None
         self._texts.clear()
 
     # Statements that are no query.
@@ -531,17 +548,19 @@ class SQLContext:
         name = statement.name
         if not self._is_free(name, statement.replace, statement.if_not_exists, sql):
             return _said(f"view {name.text} was there already")
-        text = self._spelt(statement.sql)
-        self._checked(self._planner().schema, text, statement.sql)
+        planner, text = self._planner(), self._spelt(statement.sql)
+        self._checked(planner.schema, text, statement.sql)
+        before = dict(self._views)
         self._forget(name.text)
-        self._views[name.text] = text.strip()
+        self._views[name.text] = statement.sql.strip()
         failure: SQLQueryError
         try:
             self._ordered_views()
             return _said(f"view {name.text} created")
         except SQLStatementError as error:
             failure = error
-        self._forget(name.text)
+        self._views = before
+        self._forget_plans()
         raise failure
 
     def _drop(self, statement: ddl.Drop, sql: str) -> pa.Table:
@@ -562,7 +581,7 @@ class SQLContext:
     def _describe(self, statement: ddl.Describe, sql: str) -> pa.Table:
         text, original = statement.sql, statement.sql
         if statement.name is not None:
-            text = f"TABLE {quoted(self._existing(statement.name, sql))}"
+            text = _all_of(self._existing(statement.name, sql))
             original = text
         else:
             text = self._spelt(text)
@@ -680,6 +699,12 @@ def _location(path: Any) -> str:
         kind = type(path).__name__
         raise OptionError("path", f"must be a path, got a {kind}", "name a file or folder")
     text = os.fspath(path)
+    if re.search(r"(?:\*|\?|\[)[^/]*/", text.replace("**/", "")):
+        raise OptionError(
+            "path",
+            f"has a wildcard in a folder's name, got {text!r}",
+            "write '**' for all folders below, e.g. 'lake/**/*.parquet'",
+        )
     if "://" in text:
         return text
     absolute = os.path.abspath(Path(text).expanduser())
@@ -704,6 +729,10 @@ def _parquet_size(places: Sequence[str]) -> tuple[int | None, int | None, int]:
 # Results of statements
 
 
+def _all_of(name: str) -> str:
+    return f"SELECT * FROM {quoted(name)}"  # noqa: S608 - the name is quoted
+
+
 def _said(text: str) -> pa.Table:
     return pa.table({"status": [text]})
 
@@ -713,7 +742,7 @@ def _constant(table: pa.Table) -> tuple[DistributedPlan, dict[str, Any]]:
     given = {"result": graph.table_input(table)}
     described = {"result": given["result"].description("result")}
     planner = Planner(described, {}, (), Settings(target_partitions=1))
-    return planner.plan("TABLE result"), given
+    return planner.plan("SELECT * FROM result"), given
 
 
 def _place_only(sql: str, start: int) -> tuple[int, int]:
@@ -733,6 +762,7 @@ def _without_values(
     for value in sorted(values - {""}, key=len, reverse=True):
         message = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "***", message)
     starts = {key.lower(): start for key, start in statement.option_starts.items()}
-    option = error.option.lower() if isinstance(error, OptionError) else ""
-    start = starts.get(option, statement.name.start)
+    # A source's own error comes as text.
+    named = re.search(r"\boption '([^']+)'", message)
+    start = starts.get(named[1].lower() if named else "", statement.name.start)
     return SQLStatementError(message, *_place_only(sql, start))

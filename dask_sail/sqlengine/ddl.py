@@ -125,7 +125,7 @@ _REFUSED = {
     "GRANT": "there are no users",
 }
 
-_QUERIES = ("SELECT", "WITH", "VALUES", "(", "FROM", "TABLE")
+_QUERIES = ("SELECT", "WITH", "VALUES", "(", "FROM")
 
 
 def parse_statement(sql: str) -> Statement:
