@@ -274,12 +274,22 @@ class _Builder:
     def _made_output(self, number: int) -> Node:
         plan, stage = self._plan, self._plan.stages[number]
         in_two_rounds = stage.exchange is not None and stage.outputs > exchange.MOST_IN_ONE_ROUND
-        tables = {
-            name: ", ".join(plan.scans[scan].table for scan in _scans(hole.producer))
+        scans = {
+            name: [plan.scans[scan] for scan in _scans(hole.producer)]
             for name, hole in stage.inputs.items()
         }
         work = StageWork(
-            stage, plan.fingerprint, plan.functions, tables, in_two_rounds, self._measured
+            stage,
+            plan.fingerprint,
+            plan.functions,
+            tables={name: ", ".join(one.table for one in found) for name, found in scans.items()},
+            limits={
+                name: found[0].limit
+                for name, found in scans.items()
+                if len(found) == 1 and found[0].limit is not None and not found[0].filters
+            },
+            bundled=in_two_rounds,
+            measured=self._measured,
         )
         holes = stage.inputs.values()
         made = _Stage(work, *(self._node(hole.producer, hole.mode) for hole in holes))

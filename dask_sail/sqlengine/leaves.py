@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from datafusion import SessionConfig, SessionContext, udf
 
 from .exchange import copied
@@ -97,11 +98,59 @@ def _giver(column: pa.ChunkedArray, count: Callable[[int], None] | None) -> Call
         if count is not None:
             count(length)
         if whole is not None:
-            return whole.slice(start, length)
+            return _rebased(whole.slice(start, length))
         chunks = column.slice(start, length).chunks
-        return chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)
+        return _rebased(chunks[0]) if len(chunks) == 1 else pa.concat_arrays(chunks)
 
     return give
+
+
+def _rebased(array: pa.Array) -> pa.Array:
+    """Return a slice over parts of its buffers, as if they were all there is.
+
+    DataFusion counts the memory of a slice from where its buffers begin: the later in its table it
+    lies, the larger it would seem, and sorts would spill, or fail, for want of memory that they
+    never took.
+    """
+    start, length, kind = array.offset, len(array), array.type
+    if not start or pa.types.is_null(kind):
+        return array
+    if array.null_count and start % 8:
+        return copied(array)
+    validity, *others = array.buffers()
+    validity = validity.slice(start // 8, (length + 7) // 8) if array.null_count else None
+    if _TEXTS.get(kind) is not None:
+        offsets = pa.Array.from_buffers(_TEXTS[kind], length + 1, [None, others[0]], 0, start)
+        first, last = offsets[0].as_py(), offsets[length].as_py()
+        moved = pc.subtract(offsets, offsets[0]).buffers()[1]
+        data = None if others[1] is None else others[1].slice(first, last - first)
+        return pa.Array.from_buffers(kind, length, [validity, moved, data])
+    if _is_plain(kind):
+        width = kind.bit_width // 8
+        data = others[0].slice(start * width, length * width)
+        return pa.Array.from_buffers(kind, length, [validity, data])
+    return copied(array)
+
+
+_TEXTS = {
+    pa.string(): pa.int32(),
+    pa.binary(): pa.int32(),
+    pa.large_string(): pa.int64(),
+    pa.large_binary(): pa.int64(),
+}
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Whether a type's values are so many whole bytes each, and nothing else."""
+    types = pa.types
+    return bool(
+        types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_temporal(kind)
+        or types.is_decimal128(kind)
+        or types.is_decimal256(kind)
+        or types.is_fixed_size_binary(kind)
+    )
 
 
 # Serialised plans

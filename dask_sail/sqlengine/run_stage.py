@@ -243,8 +243,13 @@ def _environment(room: Room, folder: str) -> RuntimeEnvBuilder:
     return builder if room.memory is None else builder.with_fair_spill_pool(room.memory)
 
 
+_RAISED = re.compile(r"PyErr \{ type: .*?, value: (.*), traceback: ", re.DOTALL)
+
+
 def _explained(error: Exception) -> str:
     message = str(error).removeprefix("DataFusion error: ")
+    if (raised := _RAISED.search(message)) is not None:
+        message = f"a Python function raised {raised[1]}"
     if "Resources exhausted" in message or "ResourcesExhausted" in message:
         message += (
             "\nRaise target_partitions, so that each task has less to do, or the workers' memory "

@@ -80,6 +80,8 @@ class StageWork:
     ----------
     tables
         By hole, the name of the table that fills it, for errors.
+    limits
+        By hole, how many rows of each partition are enough.
     bundled
         Whether the stage's outputs leave for an exchange in two rounds.
     measured
@@ -90,6 +92,7 @@ class StageWork:
     fingerprint: str
     functions: tuple[PythonFunction, ...]
     tables: Mapping[str, str]
+    limits: Mapping[str, int]
     bundled: bool = False
     measured: bool = False
 
@@ -232,7 +235,11 @@ def _filling(work: StageWork, name: str, partitions: list[list[Rows]]) -> Any:
     if partitions and partitions[0] and isinstance(partitions[0][0], bytes):
         return partitions[0][0]
     schema, table = work.stage.inputs[name].schema, work.tables.get(name, "")
-    return [[as_table(rows, schema, table) for rows in partition] for partition in partitions]
+    limit = work.limits.get(name)
+    return [
+        [as_table(rows, schema, table).slice(0, limit) for rows in partition]
+        for partition in partitions
+    ]
 
 
 def as_table(rows: Any, schema: pa.Schema, table: str) -> pa.Table:

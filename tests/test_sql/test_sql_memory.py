@@ -1,0 +1,92 @@
+"""Memory that a query takes while it runs: of a process of its own, looked at all the time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+_PROLOGUE = """
+import threading, time
+import dask, psutil
+import dask.dataframe as dd
+import numpy as np
+import pyarrow as pa
+import dask_sail
+from dask_sail.sqlengine import graph
+from dask_sail.sqlengine.plan import Settings
+from dask_sail.sqlengine.planner import Planner
+
+ROWS = 1 << 17  # of a batch: 4 columns of 8 bytes, 4 MiB
+
+
+class Generated:
+    def infer_schema(self, options):
+        return pa.schema([(name, pa.int64()) for name in "abcd"])
+
+    def plan_partitions(self, options):
+        return [{}]
+
+    def read_partition(self, spec, options):
+        for i in range(int(options["batches"])):
+            a = np.arange(i * ROWS, (i + 1) * ROWS)
+            yield pa.record_batch([a, a % 97, a * 3, a & 1023], list("abcd"))
+
+
+def result(sql, batches):
+    table = graph.table_input(dd.read_python_source(Generated, batches=batches))
+    tables = {"t": table.description("t")}
+    plan = Planner(tables, {}, [], Settings(target_partitions=2)).plan(sql)
+    assert plan.fallback is None, plan.fallback
+    return graph.QueryTables(plan, {"t": table})
+
+
+def peak_of(run):
+    process, done, seen = psutil.Process(), threading.Event(), []
+
+    def look():
+        while not done.wait(0.01):
+            seen.append(process.memory_info().rss)
+
+    base = process.memory_info().rss
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        answer = run()
+    finally:
+        done.set()
+        watcher.join()
+    return answer, (max(seen) - base) / 2**20
+
+
+"""
+
+
+def printed(code: str) -> str:
+    """Run code in a process of its own and return what it prints."""
+    whole = _PROLOGUE + textwrap.dedent(code)
+    ran = subprocess.run(
+        [sys.executable, "-c", whole], capture_output=True, text=True, timeout=280, check=False
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    return ran.stdout
+
+
+def test_an_aggregate_over_a_partition_of_4_gb_holds_little_of_it() -> None:
+    code = """
+    sql = "SELECT b, count(*) AS n, sum(a) AS s, max(c) AS m FROM t WHERE d < 1000 GROUP BY b"
+    result(sql, 2).compute()  # what is imported and cached once is no part of it
+    query = result(sql, 1024)
+    table, grown = peak_of(query.compute)
+    n = 1024 * ROWS
+    a = np.arange(ROWS, dtype="int64")
+    kept = sum(int(((a + i * ROWS) & 1023 < 1000).sum()) for i in range(1024))
+    assert table.num_rows == 97, table.num_rows
+    assert sum(table["n"].to_pylist()) == kept
+    print(grown)
+    """
+    assert float(printed(code)) < 300  # MiB
