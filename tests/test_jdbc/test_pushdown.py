@@ -336,3 +336,32 @@ def test_a_pushed_value_cannot_break_out_of_its_quotes(rows: dict[str, str]) -> 
         got, _ = scanned(rows, [Predicate("v", "==", evil), Predicate("y", "==", evil.encode())])
         assert got.num_rows == 0
     assert scanned(rows, ())[0].num_rows == COUNT
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("setting", ["on", "off"])
+def test_literals_mean_the_same_where_backslashes_escape(
+    rows: dict[str, str], table: pa.Table, postgres: str, setting: str, engine: str
+) -> None:
+    with psycopg.connect(postgres, autocommit=True) as db:
+        db.execute(f"ALTER ROLE CURRENT_USER SET standard_conforming_strings = {setting}")
+        try:
+            # connectorx and ADBC sessions have it as well, or this would show nothing.
+            asked = {"query": "SELECT current_setting('standard_conforming_strings') AS now"}
+            server = {key: value for key, value in rows.items() if key != "dbtable"}
+            server |= {"engine": engine}
+            assert scanned(server | asked, ())[0].to_pylist() == [{"now": setting}]
+            for wanted in (
+                *(Predicate("y", "==", value) for value in values_of("y")),
+                Predicate("y", "in", (b"\x00", b"'\xff", b"\\")),
+                Predicate("y", "not in", (b"a", b"\\x61")),
+            ):
+                got, accepted = scanned(rows | {"engine": engine}, [wanted])
+                assert accepted == [wanted]
+                assert canonical(got) == canonical(table.filter(keeps(table, wanted)))
+            places = {"query": "SELECT :b AS b, :t AS t"}
+            values = json.dumps({"b": {"binary": "5c27ff00"}, "t": "\\x61 '"})
+            read, _ = scanned(server | places | {"params": values}, ())
+            assert read.to_pylist() == [{"b": b"\\'\xff\x00", "t": "\\x61 '"}]
+        finally:
+            db.execute("ALTER ROLE CURRENT_USER RESET standard_conforming_strings")
