@@ -83,6 +83,8 @@ _SLOW = (
     "test_jdbc_physical.py",
     "test_jdbc_server_log.py",
     "test_jdbc_snapshot.py",
+    "test_outsider.py",
+    "test_own_sources.py",
     "test_params.py",
     "test_places.py",
     "test_push_down.py",
@@ -92,6 +94,7 @@ _SLOW = (
     "test_shuffle.py",
     "test_snapshot.py",
     "test_sqlite_reads.py",
+    "test_suite.py",
     "test_times.py",
     "test_type_support.py",
 )

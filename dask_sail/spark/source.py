@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ from pyspark.sql.types import StructType
 from ..arrow import conform, frame_schema
 from ..batches import given_batches
 from ..datasource import Scan
-from ..errors import ReadOnlyError, SchemaError, SnapshotError
+from ..errors import OptionError, ReadOnlyError, SchemaError, SnapshotError
 from ..options import CaseInsensitiveDict, SourceOptions
 from ..planning import Specs, infer_schema, plan_scan, plan_specs
 from ..predicate import Predicate
@@ -42,6 +42,7 @@ class PythonSource(DataSource):
 
     def __init__(self, options: dict[str, str]) -> None:
         super().__init__(options)
+        self._own = _own_options(options)
         self._inferred: pa.Schema | None = None
 
     @classmethod
@@ -69,11 +70,18 @@ class PythonSource(DataSource):
         return SourceReader(ref, options, inferred, schema)
 
     def _find(self) -> SourceRef:
-        options = CaseInsensitiveDict(self.options)
-        return source_by_path(*map(options.get, _BRIDGE))
+        if not self._own:
+            raise OptionError(
+                "python_module",
+                "did not arrive, nor did any other: Spark keeps the options of CREATE TABLE to "
+                "itself",
+                "write CREATE TEMPORARY VIEW ... USING python OPTIONS (...), or "
+                "SELECT ... FROM the_table WITH (...)",
+            )
+        return source_by_path(*map(self._own.get, _BRIDGE))
 
     def _given(self) -> SourceOptions:
-        given = {key: text for key, text in self.options.items() if key.lower() not in _BRIDGE}
+        given = {key: text for key, text in self._own.items() if key.lower() not in _BRIDGE}
         return SourceOptions.gather(given, {})
 
     def writer(self, schema: StructType, overwrite: bool) -> NoReturn:
@@ -93,6 +101,13 @@ class PythonSource(DataSource):
             f"the format {self.name()!r} cannot {what}; read it with "
             f"spark.read.format({self.name()!r})"
         )
+
+
+def _own_options(options: Mapping[str, str]) -> CaseInsensitiveDict:
+    """Return what a person gave: for CREATE TABLE Spark adds properties of the table."""
+    mark = "option."
+    stored = {k.removeprefix(mark): text for k, text in options.items() if k.startswith(mark)}
+    return CaseInsensitiveDict(stored or options)
 
 
 class JDBCSource(PythonSource):

@@ -130,8 +130,8 @@ def _spark_field(field: pa.Field, name: str) -> pa.Field:
 
 
 def _decimal(kind: pa.DataType) -> pa.DataType:
-    """As Spark's are: at most 38 digits, none of them left of the units, none right of the last."""
-    digits = max(kind.precision - min(kind.scale, 0), kind.scale)
-    if digits > _MOST_DIGITS:
+    digits = max(kind.precision, kind.scale)  # Spark has none past the last one's place
+    # Arrow does not compare decimals of hundreds, so nobody could tell whether they stayed equal.
+    if digits > _MOST_DIGITS or kind.scale < 0:
         raise _NoSuchTypeError
-    return pa.decimal128(digits, max(kind.scale, 0))
+    return pa.decimal128(digits, kind.scale)
