@@ -9,10 +9,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import dask.dataframe as dd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from distributed import Client, LocalCluster
+
+import dask_sail  # noqa: F401 - attaches dd.read_python_source
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +70,40 @@ def tpch_answers(corpus: ModuleType, tpch: Path, tpch_tables: Any) -> Any:
     return answers
 
 
+class Pieces:
+    """A source whose partitions are those of a table of the corpus, in a file."""
+
+    def infer_schema(self, options: dict[str, str]) -> pa.Schema:
+        with pa.ipc.open_file(options["file"]) as file:
+            return file.schema
+
+    def plan_partitions(self, options: dict[str, str]) -> list[dict[str, Any]]:
+        with pa.ipc.open_file(options["file"]) as file:
+            return [{"batch": i} for i in range(file.num_record_batches)]
+
+    def read_partition(self, spec: Any, options: dict[str, str]) -> Any:
+        with pa.ipc.open_file(options["file"]) as file:
+            batch = file.get_batch(spec["batch"])
+        for start in range(0, max(1, batch.num_rows), 64):
+            yield batch.slice(start, 64)
+
+
+@pytest.fixture(scope="session")
+def pieces(corpus: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """t, u and e as a source, with partitions that are empty or hold one row."""
+    folder = tmp_path_factory.mktemp("pieces")
+    for name, parts in corpus.tables().items():
+        schema = corpus.whole_tables()[name].schema
+        with pa.ipc.new_file(str(folder / name), schema) as file:
+            for part in parts:
+                decoded = part.cast(schema)
+                batches = decoded.combine_chunks().to_batches()
+                file.write_batch(
+                    batches[0] if batches else pa.RecordBatch.from_pylist([], schema=schema)
+                )
+    return {name: dd.read_python_source(Pieces, file=folder / name) for name in corpus.tables()}
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A client of two worker processes with one thread each."""
@@ -77,3 +114,15 @@ def cluster() -> Iterator[Any]:
         Client(local, set_as_default=False) as client,
     ):
         yield client
+
+
+@pytest.fixture(scope="session")
+def in_process() -> ModuleType:
+    """The module ``in_process.py``, which runs plans without Dask."""
+    path = Path(__file__).with_name("in_process.py")
+    spec = importlib.util.spec_from_file_location("sql_in_process", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -19,40 +19,6 @@ GRID = list(product(PARTITIONS, BROADCASTS))
 CORE = (4, "small")
 
 
-class Pieces:
-    """A source whose partitions are those of a table of the corpus, in a file."""
-
-    def infer_schema(self, options: dict[str, str]) -> pa.Schema:
-        with pa.ipc.open_file(options["file"]) as file:
-            return file.schema
-
-    def plan_partitions(self, options: dict[str, str]) -> list[dict[str, Any]]:
-        with pa.ipc.open_file(options["file"]) as file:
-            return [{"batch": i} for i in range(file.num_record_batches)]
-
-    def read_partition(self, spec: Any, options: dict[str, str]) -> Any:
-        with pa.ipc.open_file(options["file"]) as file:
-            batch = file.get_batch(spec["batch"])
-        for start in range(0, max(1, batch.num_rows), 64):
-            yield batch.slice(start, 64)
-
-
-@pytest.fixture(scope="module")
-def pieces(corpus: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """t, u and e as a source, with partitions that are empty or hold one row."""
-    folder = tmp_path_factory.mktemp("pieces")
-    for name, parts in corpus.tables().items():
-        schema = corpus.whole_tables()[name].schema
-        with pa.ipc.new_file(str(folder / name), schema) as file:
-            for part in parts:
-                decoded = part.cast(schema)
-                batches = decoded.combine_chunks().to_batches()
-                file.write_batch(
-                    batches[0] if batches else pa.RecordBatch.from_pylist([], schema=schema)
-                )
-    return {name: dd.read_python_source(Pieces, file=folder / name) for name in corpus.tables()}
-
-
 def context(
     corpus: ModuleType, tables: Any, partitions: int, broadcast: str
 ) -> dask_sail.SQLContext:
