@@ -325,6 +325,13 @@ DIALECTS = {
     "sqlite": "SQLite",
     "mysql": "MySQL and MariaDB",
     "duckdb": "DuckDB",
+    "sqlserver": "SQL Server",
+    "oracle": "Oracle",
+    "redshift": "Redshift",
+    "cockroachdb": "CockroachDB",
+    "trino": "Trino",
+    "snowflake": "Snowflake",
+    "clickhouse": "ClickHouse",
 }
 
 
