@@ -11,6 +11,7 @@ import dataclasses
 import datetime
 import doctest
 import importlib
+import importlib.util
 import inspect
 import io
 import os
@@ -153,7 +154,12 @@ def shop(postgres: str) -> Iterator[dict[str, str]]:
         server.execute("DROP DATABASE sail_docs WITH (FORCE)")
 
 
-@pytest.mark.parametrize("page", RUNNING, ids=name_of)
+def page_to_run(page: Path) -> Any:
+    marks = [pytest.mark.java] if page == DOCS / "howto" / "spark.md" else []
+    return pytest.param(page, id=name_of(page), marks=marks)
+
+
+@pytest.mark.parametrize("page", map(page_to_run, RUNNING))
 def test_the_examples_of_a_page_run(
     page: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -206,7 +212,8 @@ def modules() -> Iterator[ModuleType]:
     for package in (dask_sail, jdbc):
         yield package
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            yield importlib.import_module(found.name)
+            if importlib.util.find_spec("pyspark") or ".spark" not in found.name:
+                yield importlib.import_module(found.name)
 
 
 def docstring_examples() -> list[doctest.DocTest]:
