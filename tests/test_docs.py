@@ -40,6 +40,7 @@ import dask_sail
 import dask_sail.errors
 import jdbc
 import jdbc.errors
+from dask_sail.testing import PythonDataSourceSuite
 from jdbc.arrow_types import parse_custom_schema
 from jdbc.dialects import type_reference
 from jdbc.options import option_reference
@@ -342,9 +343,16 @@ DIALECTS = {
 }
 
 
+def rules_of_a_source() -> str:
+    tests = {n: t for n, t in vars(PythonDataSourceSuite).items() if n.startswith("test_")}
+    rows = [[f"`{name}`", " ".join(test.__doc__.split())] for name, test in tests.items()]
+    return table(["test", "rule"], rows)
+
+
 GENERATED: dict[str, tuple[str, Callable[[], str]]] = {
     "the options of jdbc": ("docs/reference/options.md", jdbc_options),
     "the driver properties": ("docs/reference/options.md", driver_properties),
+    "the rules of a source": ("docs/howto/test-a-source.md", rules_of_a_source),
     **{
         f"the types of {label}": ("docs/reference/types.md", partial(types_of, dialect))
         for dialect, label in DIALECTS.items()
