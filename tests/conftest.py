@@ -85,6 +85,7 @@ _SLOW = (
     "test_jdbc_snapshot.py",
     "test_outsider.py",
     "test_own_sources.py",
+    "test_memory.py",
     "test_params.py",
     "test_places.py",
     "test_push_down.py",

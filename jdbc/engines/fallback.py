@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["read"]
 
+_ROWS = 8192
+"""Rows at a time: as Python values they take several times the memory of Arrow's."""
+
 
 def read(
     dialect: Dialect,
@@ -26,11 +30,14 @@ def read(
 ) -> Iterator[pa.RecordBatch]:
     """Run one SELECT, as `jdbc.engines.Engine.read`."""
     names = [f"{i}" for i in range(len(columns))]
+    if options.fetchsize == type(options).fetchsize:  # the default, and not the user's choice
+        options = replace(options, fetchsize=_ROWS)
     try:
         with dialect.dbapi_rows(options, sql, cancellation) as chunks:
             for rows in chunks:
                 values = zip(*rows, strict=True)
                 arrays = [_array(v, *c) for v, c in zip(values, columns, strict=True)]
+                del rows, values  # not beside the next ones
                 yield pa.RecordBatch.from_arrays(arrays, names)
         return
     except Exception as e:  # noqa: BLE001 - each driver has classes of its own
