@@ -38,6 +38,7 @@ from ..query import comparison
 from ..url import redact
 from . import Ask, Column, ColumnRead, Dialect, sqlite_statistics
 from .files import existing_path
+from .snags import snag_in, snag_name
 from .sqlite_statistics import ROWID
 
 __all__ = ["DIALECT"]
@@ -158,7 +159,6 @@ def _dbapi_rows(
 
 # --------------------------------------------------------------------------------- errors
 
-_SNAG = re.compile(r"dask-sail (?P<storage>\w+) in (?P<column>[0-9a-f]*)")
 _REMEDY = {"integer": "BIGINT", "real": "DOUBLE", "text": "STRING", "blob": "BINARY"}
 _NOT_OPENED = re.compile(r"unable to open|not a database|file is encrypted|disk image is malformed")
 _BUSY = re.compile(r"database (table |schema )?is locked|database is busy")
@@ -172,8 +172,9 @@ def _error(exception: BaseException, options: JDBCOptions) -> JDBCError:
     if isinstance(exception, JDBCError):
         return exception
     text = redact(f"{exception}", options.secrets).strip()
-    if snag := _SNAG.search(text):
-        return _wrong_class(bytes.fromhex(snag["column"]).decode(), snag["storage"])
+    if snag := snag_in(text):
+        storage, column = snag
+        return _wrong_class(column, storage)
     message = f"{options.url.label}: {_NOISE.sub('', text)}"
     if "interrupted" in text and options.query_timeout:
         return QueryError(f"{message} after queryTimeout={options.query_timeout} seconds", "57014")
@@ -386,12 +387,13 @@ def _snag(column: Column, storage: str) -> str:
 
     SQLite raises only in triggers; but a JSON path that is none fails, and is quoted.
     """
-    name = column.name.encode().hex()
+    name = snag_name(column.name)
     return f"json_extract('0', 'dask-sail ' || {storage} || ' in {name}')"
 
 
 def _first_row(reads: Sequence[ColumnRead]) -> str:
     values = {pa.int64(): "0", pa.float64(): "0.0", pa.string(): "''", pa.binary(): "x''"}
+    values[pa.decimal128(38, 0)] = "0"  # of a number of rows
     return f"SELECT {', '.join(values[read.raw_type] for read in reads)}"
 
 
@@ -536,6 +538,17 @@ def _double(value: float) -> str:
     return f"(CAST({above} AS REAL) / CAST({below} AS REAL))"
 
 
+_KINDS = {pa.int64(): int, pa.float64(): float, pa.string(): str, pa.bool_(): bool}
+
+
+def _is_of(value: Any, arrow_type: pa.DataType) -> bool:
+    """Say whether Arrow compares a value with a column as it is; True is an int in Python alone."""
+    if arrow_type == pa.date32():
+        return isinstance(value, dt.date) and not isinstance(value, dt.datetime)
+    kind = _KINDS.get(arrow_type, ())
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
 def _condition(column: Column, op: str, values: Sequence[Any]) -> str | None:
     """Compare where SQLite does so as Arrow would, without hiding a value that is an error.
 
@@ -545,7 +558,7 @@ def _condition(column: Column, op: str, values: Sequence[Any]) -> str | None:
     knows them.
     """
     own, quoted = _own_type(column.database_type), _quote(column.name)
-    if column.arrow_type != own:
+    if column.arrow_type != own or not all(_is_of(value, own) for value in values):
         return None  # as read, it is not what is stored
     try:
         literals = [_literal(value, own) for value in values]
