@@ -24,9 +24,6 @@ from .plan import Settings, TableDescription
 
 __all__ = ["Catalog", "create_parquet", "parquet_schema", "plain_schema", "quoted"]
 
-#: A table in one partition, no larger than this, is planned as one: no exchange around it.
-_SMALL = 4 * 2**20  # bytes
-
 _PLANNING = {
     # Columns and tables are found as they are spelt; identifiers.py finds the spelling.
     "datafusion.sql_parser.enable_ident_normalization": "false",
@@ -87,7 +84,7 @@ class Catalog:
 
     def _register_empty(self, name: str, table: TableDescription) -> None:
         schema = plain_schema(table.schema)
-        folder = _empty_files(name, schema.serialize().to_pybytes(), 1 if _is_small(table) else 2)
+        folder = _empty_files(name, schema.serialize().to_pybytes())
         self._by_folder[folder.strip("/")] = table
         self.context.register_arrow(quoted(name), folder, schema=schema)
 
@@ -138,11 +135,10 @@ def _fixed_part(place: str) -> str:
     return path.strip("/")
 
 
-def _is_small(table: TableDescription) -> bool:
-    return table.partitions <= 1 and table.exact and (table.bytes or _SMALL + 1) <= _SMALL
-
-
 # Empty files
+
+#: Of one partition, an operator may take all rows to come at once: a limit would be the scan's own.
+_FILES = 2
 
 _lock = threading.Lock()
 
@@ -160,20 +156,20 @@ def _remove(root: str, owner: int) -> None:
 
 
 @functools.lru_cache(4096)
-def _folder_of(name: str, schema: bytes, files: int) -> Path:
+def _folder_of(name: str, schema: bytes) -> Path:
     folder = Path(tempfile.mkdtemp(dir=_root()))
     columns = pa.ipc.read_schema(pa.py_buffer(schema))
-    for i in range(files):
+    for i in range(_FILES):
         with pa.ipc.new_file(str(folder / f"{i}.arrow"), columns):
             pass
     return folder
 
 
-def _empty_files(name: str, schema: bytes, files: int) -> str:
+def _empty_files(name: str, schema: bytes) -> str:
     with _lock:
-        folder = _folder_of(name, schema, files)
+        folder = _folder_of(name, schema)
         if not folder.exists():  # something that cleans temporary folders was here
             _folder_of.cache_clear()
             Path(_root()).mkdir(exist_ok=True)
-            folder = _folder_of(name, schema, files)
+            folder = _folder_of(name, schema)
     return str(folder)

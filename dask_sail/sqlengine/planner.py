@@ -10,7 +10,7 @@ import pyarrow as pa
 from datafusion import DataFrame, ExecutionPlan, LogicalPlan, SQLOptions
 
 from . import stages, versions
-from .catalog import Catalog, plain_schema
+from .catalog import Catalog, plain_schema, quoted
 from .errors import SQLError
 from .functions import PythonFunction
 from .plan import DistributedPlan, Settings, TableDescription, TableScan, Union
@@ -139,13 +139,17 @@ class Planner:
         A name that is only part of another word costs a scan, and no row.
         """
         texts = [sql]
+
+        def is_named(name: str) -> bool:
+            return any(quoted(name)[1:-1] in text for text in texts)
+
         for name, view in reversed(self._views.items()):
-            if any(name in text for text in texts):
+            if is_named(name):
                 texts.append(view)
         return tuple(
             TableScan(table=name, columns=tuple(table.schema.names))
             for name, table in self._tables.items()
-            if any(name in text for text in texts)
+            if is_named(name)
         )
 
 

@@ -519,14 +519,14 @@ class _Cutter:
             names = [schema.names[i] for i in needed]
         asked = self._asked(table, schema, names, scan, filter_)
         producer = TablePartitions(self._number(asked))
-        mode: Mode = "cat" if node.partitions == 1 or draft.single else "part"
+        if node.partitions == 1:
+            raise CutError(f"table {table.name!r} is planned as one partition")
+        mode: Mode = "cat" if draft.single else "part"
         wanted = pa.schema([schema.field(i) for i in needed])
         draft.say("scan")
         template = draft.hole(Hole(producer, mode, wanted), _described(asked))
         if not is_plain:
             template = _computed(scan, schema.names, needed, template)
-        if scan.limit is not None and node.partitions == 1:
-            template = _limited(template, scan.limit)  # there may be no other limit above it
         return template
 
     def _asked(
