@@ -94,6 +94,7 @@ _SLOW = (
     "test_read_sql.py",
     "test_shuffle.py",
     "test_snapshot.py",
+    "test_sql_cluster.py",
     "test_sqlite_reads.py",
     "test_suite.py",
     "test_times.py",

@@ -38,8 +38,9 @@ from .plan import (
     TablePartitions,
     TableScan,
     Union,
+    WholeQuery,
 )
-from .tasks import QueryWork, ResultWork, StageWork
+from .tasks import ResultWork, StageWork
 
 __all__ = ["QueryTables", "StageFigures", "TableInput", "analyze", "query_frame", "table_input"]
 
@@ -302,7 +303,7 @@ class _Builder:
         plan = self._plan
         names = tuple(dict.fromkeys(scan.table for scan in plan.scans))
         given = tuple(name for name in names if name in self._inputs)  # not files
-        work = QueryWork(
+        work = WholeQuery(
             sql=plan.sql,
             reason=str(plan.fallback),
             fingerprint=plan.fingerprint,

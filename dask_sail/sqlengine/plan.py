@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import pyarrow as pa
 
@@ -30,6 +30,7 @@ __all__ = [
     "TablePartitions",
     "TableScan",
     "Union",
+    "WholeQuery",
 ]
 
 #: How the partitions of a producer reach the tasks of a stage. ``part``: task i gets partition i.
@@ -246,3 +247,31 @@ class DistributedPlan:
     fallback: str | None = None
     tables: tuple[TableDescription, ...] = field(default=(), repr=False)
     views: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeQuery:
+    """A query that runs whole in one task.
+
+    Attributes
+    ----------
+    reason
+        Why it does.
+    schema
+        Of its result.
+    tables, views
+        All that its text may name.
+    given
+        Names of the tables whose rows the task is given; nothing needs those of others.
+    """
+
+    name: ClassVar[str] = "whole_query"  # as a stage is called
+
+    sql: str
+    reason: str
+    fingerprint: str
+    functions: tuple[PythonFunction, ...]
+    schema: pa.Schema
+    tables: tuple[TableDescription, ...]
+    views: Mapping[str, str]
+    given: tuple[str, ...]

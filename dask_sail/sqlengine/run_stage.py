@@ -18,8 +18,7 @@ from .catalog import create_parquet, plain_schema, quoted
 from .errors import SQLExecutionError
 from .exchange import compact, merge
 from .functions import PythonFunction
-from .plan import Stage
-from .tasks import WHOLE, QueryWork
+from .plan import Stage, WholeQuery
 
 __all__ = ["Figures", "Inputs", "Room", "StageRun", "run_stage", "transport_schema"]
 
@@ -274,7 +273,7 @@ def _batches(table: pa.Table) -> list[pa.RecordBatch]:
     ]
 
 
-def run_whole(work: QueryWork, rows: Mapping[str, Sequence[pa.Table]], room: Room) -> pa.Table:
+def run_whole(work: WholeQuery, rows: Mapping[str, Sequence[pa.Table]], room: Room) -> pa.Table:
     """Plan and run a query on all rows of its tables, as one process would.
 
     Raises
@@ -286,7 +285,7 @@ def run_whole(work: QueryWork, rows: Mapping[str, Sequence[pa.Table]], room: Roo
     size = sum(table.nbytes for tables in rows.values() for table in tables)
     if room.memory is not None and size > room.memory / 2:
         raise SQLExecutionError(
-            WHOLE,
+            work.name,
             f"this query runs whole in one task ({work.reason}), and its tables hold "
             f"{size / 2**20:,.0f} MiB, more than half of the {room.memory / 2**20:,.0f} MiB that "
             "the task may take; give it less, e.g. by a filter in a query before it, or give the "
@@ -301,11 +300,11 @@ def run_whole(work: QueryWork, rows: Mapping[str, Sequence[pa.Table]], room: Roo
             message = str(error)
         except Exception as error:  # noqa: BLE001 - the one class that DataFusion raises
             message = _explained(error)
-    raise SQLExecutionError(WHOLE, message)
+    raise SQLExecutionError(work.name, message)
 
 
 def _whole_result(
-    work: QueryWork, rows: Mapping[str, Sequence[pa.Table]], environment: RuntimeEnvBuilder
+    work: WholeQuery, rows: Mapping[str, Sequence[pa.Table]], environment: RuntimeEnvBuilder
 ) -> pa.Table:
     ctx = SessionContext(leaves.new_config().set(*_NAMES_AS_SPELT).set(*_NO_VIEWS), environment)
     for function in work.functions:

@@ -17,7 +17,7 @@ from ..errors import BatchError
 from ..worker import ReadPlan, consume_partition
 from .errors import SQLExecutionError
 from .exchange import bundle
-from .plan import Stage, TableDescription
+from .plan import Stage, WholeQuery
 
 if TYPE_CHECKING:
     from .functions import PythonFunction
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LocalRows",
-    "QueryWork",
     "ResultWork",
     "StageWork",
     "figures_of",
@@ -39,9 +38,6 @@ __all__ = [
 #: Rows of a partition as a task is given them: a table, a frame, rows that were here before, a
 #: read yet to be done (plan, spec and snapshot), or a group of files that DataFusion reads.
 Rows: TypeAlias = "pa.Table | pd.DataFrame | LocalRows | list[Any] | bytes"
-
-#: The name, for errors, of a query that runs whole in one task.
-WHOLE = "whole_query"
 
 # Key of a table's metadata under which a measured stage leaves its figures.
 _FIGURES = b"dask_sail.figures"
@@ -95,32 +91,6 @@ class StageWork:
     limits: Mapping[str, int]
     bundled: bool = False
     measured: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class QueryWork:
-    """A query that runs whole in one task.
-
-    Attributes
-    ----------
-    reason
-        Why it does.
-    schema
-        Of its result.
-    tables, views
-        All that its text may name.
-    given
-        Names of the tables whose rows the task is given; nothing needs those of others.
-    """
-
-    sql: str
-    reason: str
-    fingerprint: str
-    functions: tuple[PythonFunction, ...]
-    schema: pa.Schema
-    tables: tuple[TableDescription, ...]
-    views: Mapping[str, str]
-    given: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -302,7 +272,7 @@ def _is_arrow(frame: pd.DataFrame) -> bool:
     return True
 
 
-def run_query(work: QueryWork, *given: list[Rows]) -> pa.Table:
+def run_query(work: WholeQuery, *given: list[Rows]) -> pa.Table:
     """Run a query whole, on the rows of each table of ``work.given``.
 
     Raises
@@ -310,7 +280,7 @@ def run_query(work: QueryWork, *given: list[Rows]) -> pa.Table:
     SQLExecutionError
         If the tables are too large for one task, or DataFusion raises.
     """
-    _import_engine(WHOLE)
+    _import_engine(WholeQuery.name)
     from .run_stage import run_whole
 
     schemas = {table.name: table.schema for table in work.tables}
