@@ -136,12 +136,13 @@ class Planner:
     def _whole_tables(self, sql: str) -> tuple[TableScan, ...]:
         """Return scans of all that the query may name, with all columns: what it reads is unknown.
 
-        A name that is only part of another word costs a scan, and no row.
+        A name that stands for something else there costs a scan, and no row.
         """
         texts = [sql]
 
         def is_named(name: str) -> bool:
-            return any(quoted(name)[1:-1] in text for text in texts)
+            word = rf"(?<!\w){re.escape(quoted(name)[1:-1])}(?!\w)"
+            return any(re.search(word, text) for text in texts)
 
         for name, view in reversed(self._views.items()):
             if is_named(name):
