@@ -39,6 +39,7 @@ from ..query import comparison
 from ..url import PROPERTIES, redact
 from . import Ask, Column, ColumnRead, Dialect, duckdb_statistics
 from .files import existing_path
+from .literals import EQUALITY, double_quoted, is_a, least_double
 
 __all__ = ["DIALECT"]
 
@@ -386,7 +387,7 @@ no infinity among dates, no nanoseconds, no months, and needs pytz for a zone.
 
 
 def _read_column(column: Column, engine: str) -> ColumnRead | None:
-    kind, quoted = _parse(column.database_type), _quote(column.name)
+    kind, quoted = _parse(column.database_type), double_quoted(column.name)
     target, native = column.arrow_type, _arrow(kind)
     if target != native:
         expression, raw = _read_as_asked(column, kind)
@@ -399,7 +400,7 @@ def _read_column(column: Column, engine: str) -> ColumnRead | None:
 
 def _read_as_asked(column: Column, kind: _Kind) -> tuple[str, pa.DataType]:
     """Read by way of text, which holds what the usual type could not."""
-    quoted = _quote(column.name)
+    quoted = double_quoted(column.name)
     if not pa.types.is_list(column.arrow_type):
         return f"CAST({quoted} AS VARCHAR)", pa.string()
     if kind.name not in ("LIST", "ARRAY"):
@@ -508,10 +509,6 @@ def _interval(text: str) -> pa.MonthDayNano:
 # ------------------------------------------------------------------------------------ SQL
 
 
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
 def _unquoted(name: str) -> str:
     return name[1:-1].replace('""', '"') if name.startswith('"') else name
 
@@ -533,7 +530,7 @@ def _literal(value: Any, arrow_type: pa.DataType) -> str:
         case bool():
             return "TRUE" if value else "FALSE"
         case int() if types.is_floating(arrow_type):
-            return _double(_at_least(value))
+            return _double(least_double(value))
         case int() if types.is_integer(arrow_type):
             return f"({value})" if value < 0 else f"{value}"
         case int() if types.is_decimal256(arrow_type) and -(2**127) < value < 2**127:
@@ -553,12 +550,6 @@ def _literal(value: Any, arrow_type: pa.DataType) -> str:
         case dt.time() if value.tzinfo is None:
             return f"TIME '{value.isoformat()}'"
     raise ValueError(f"DuckDB has no literal for this {type(value).__name__} as {arrow_type}")
-
-
-def _at_least(number: int) -> float:
-    """Return the smallest double from a number up: just the same doubles are below both."""
-    double = float(number)
-    return double if double >= number else math.nextafter(double, math.inf)
 
 
 def _double(value: float) -> str:
@@ -596,7 +587,6 @@ _FIRST_NS = dt.datetime(1677, 9, 22)
 _LAST_NS = dt.datetime(2262, 4, 11)
 """Nanoseconds of 64 bits reach a little further on either side."""
 
-_EQUALITY = frozenset({"==", "!=", "in", "not in"})
 _WHOLE = frozenset({
     "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
 })  # fmt: skip
@@ -616,7 +606,7 @@ _EQUAL: Mapping[str, type] = {"BOOLEAN": bool, "BLOB": bytes}
 
 def _operand(column: Column, name: str) -> tuple[str, pa.DataType]:
     """Return what to compare of a column, and the type of literals that it is compared with."""
-    quoted = _quote(column.name)
+    quoted = double_quoted(column.name)
     match name:
         case "VARCHAR":
             # By its bytes, as Arrow does, whatever collation the column or the database has.
@@ -630,10 +620,10 @@ def _operand(column: Column, name: str) -> tuple[str, pa.DataType]:
 
 def _condition(column: Column, op: str, values: Sequence[Any]) -> str | None:
     kind = _parse(column.database_type)
-    expected = _ORDERED.get(kind.name) or (_EQUAL.get(kind.name) if op in _EQUALITY else None)
+    expected = _ORDERED.get(kind.name) or (_EQUAL.get(kind.name) if op in EQUALITY else None)
     if expected is None or column.arrow_type != _arrow(kind):
         return None  # DuckDB and Arrow would compare something else
-    if not all(_is(value, expected) for value in values):
+    if not all(is_a(value, expected) for value in values):
         return None
     if kind.name == "FLOAT" and any(pa.scalar(v, pa.float32()).as_py() != v for v in values):
         return None
@@ -647,14 +637,6 @@ def _condition(column: Column, op: str, values: Sequence[Any]) -> str | None:
     if expected is float and op in (">", ">="):
         return f"{condition} AND NOT isnan({operand})"  # DuckDB sorts NaN above every number
     return condition
-
-
-def _is(value: Any, kind: type) -> bool:
-    # True is an int, and a datetime a date, but neither compares as one.
-    odd = (kind is int and isinstance(value, bool)) or (
-        kind is dt.date and isinstance(value, dt.datetime)
-    )
-    return isinstance(value, kind) and not odd
 
 
 def _integer(value: Decimal) -> int:
@@ -680,7 +662,7 @@ DIALECT = Dialect(
     engines=("adbc", "fallback"),
     fastest=("adbc", "fallback"),
     types=DUCKDB,
-    quote=_quote,
+    quote=double_quoted,
     literal=_literal,
     describe=_describe,
     read_column=_read_column,

@@ -36,6 +36,7 @@ from ..options import JDBCOptions
 from ..query import comparison
 from ..url import Ssl, redact
 from . import Ask, Column, ColumnRead, Dialect, mysql_statistics
+from .literals import EQUALITY, least_double
 
 __all__ = ["DIALECT"]
 
@@ -548,7 +549,7 @@ def _literal(value: Any, arrow_type: pa.DataType) -> str:
         case bool():
             return "TRUE" if value else "FALSE"
         case int() if pa.types.is_floating(arrow_type):
-            return _double(_next_double(value))
+            return _double(least_double(value))
         case int():
             return f"{value}"
         case float() if math.isfinite(value):
@@ -579,13 +580,6 @@ def _double(value: float) -> str:
     return spelt if "e" in spelt else f"{spelt}e0"  # without an exponent it would be a DECIMAL
 
 
-def _next_double(value: int) -> float:
-    """Return the least double that is not below: cuts of doubles then fall where we say."""
-    double = float(value)
-    return math.nextafter(double, math.inf) if double < value else double
-
-
-_EQUALITY = frozenset({"==", "!=", "in", "not in"})
 _TEXTS = frozenset({"char", "varchar", "text"})
 _STRINGS = frozenset({"binary", "varbinary", "blob"})
 # Those that each character set can spell, so that the column's own can be compared.
@@ -602,7 +596,7 @@ def _condition(column: Column, op: str, values: Sequence[Any]) -> str | None:
     if column.arrow_type != own or column.database_type.endswith(_NULLED):
         return None
     texts = name in _TEXTS or name in _STRINGS
-    if texts and op not in _EQUALITY:
+    if texts and op not in EQUALITY:
         return None
     fits = _FITS.get(name, _fits_text if texts else None)
     if fits is None or not all(fits(value, column) for value in values):
