@@ -89,7 +89,6 @@ _SLOW = (
     "test_params.py",
     "test_places.py",
     "test_push_down.py",
-    "test_pushdown.py",
     "test_reaching.py",
     "test_read_sql.py",
     "test_shuffle.py",

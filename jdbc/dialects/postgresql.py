@@ -265,7 +265,7 @@ def _adbc_database(options: JDBCOptions) -> Any:
 def _adbc_statement(options: JDBCOptions) -> dict[str, str]:
     from adbc_driver_postgresql import StatementOptions
 
-    # The driver counts bytes, we count rows, of about 128 bytes. Its own 16 MiB took twice the memory.
+    # The driver counts bytes, we count rows, of about 128. Its own 16 MiB took twice the memory.
     return {StatementOptions.BATCH_SIZE_HINT_BYTES.value: f"{options.fetchsize * 128}"}
 
 

@@ -375,51 +375,6 @@ def v(null: bool, value: Any) -> str:
     return "NULL" if null else f"{value}"
 
 
-DAY = dt.date(2024, 1, 10)
-PUSHED = [
-    *(Predicate("i", op, 2) for op in ("==", "!=", "<", "<=", ">", ">=")),
-    Predicate("i", "in", (1, 2, 2**40)),
-    Predicate("i", "not in", (1, 2)),
-    Predicate("i", "in", ()),
-    Predicate("i", "==", -(2**63)),
-    *(Predicate("r", op, 2 / 8 - 0.3) for op in ("==", "!=", "<", "<=", ">", ">=")),
-    Predicate("r", "in", (2 / 8 - 0.3, 0.0)),
-    Predicate("n", ">=", 1.0),
-    Predicate("s", "==", "a"),
-    Predicate("s", "!=", "a"),
-    Predicate("s", "in", ("a", "B", "'; DROP TABLE t; --")),
-    Predicate("s", "not in", ("a", "é")),
-    Predicate("b", "==", True),
-    Predicate("b", "==", False),
-    *(Predicate("d", op, DAY) for op in ("==", "!=", "<", "<=", ">", ">=")),
-    Predicate("d", "in", (DAY, dt.date(1, 1, 1))),
-    *(Predicate(name, op) for name in "irsbdm" for op in ("is null", "not null")),
-    Predicate("i", "any_of", (Predicate("i", "is null"), Predicate("i", "<", 0))),
-]
-KEPT = [
-    Predicate("s", "<", "b"),
-    Predicate("s", "==", "a\0"),
-    Predicate("m", ">=", dt.datetime(2024, 1, 10)),
-    Predicate("r", "<", float("inf")),
-    Predicate("r", ">", 5e-324),
-    Predicate("b", "!=", True),
-]
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_sqlite_keeps_the_rows_that_arrow_keeps(orders: dict[str, str], engine: str) -> None:
-    options = orders | {"engine": engine}
-    everything = scan(options)[0]
-    for predicate in PUSHED + KEPT:
-        rows, accepted = scan(options, None, [predicate])
-        assert accepted == ([predicate] if predicate in PUSHED else []), predicate
-        expected = everything.filter(predicate.mask(everything))
-        assert rows.filter(predicate.mask(rows)).sort_by("id") == expected, predicate
-        if accepted:
-            assert rows.num_rows == expected.num_rows, predicate
-            assert scan(options, [], [predicate])[0].num_rows == expected.num_rows, predicate
-
-
 @pytest.mark.parametrize("predicate", [Predicate("i", "==", 2), Predicate("id", "<", 5)], ids=str)
 def test_a_filter_that_sqlite_applies_can_use_an_index(
     orders: dict[str, str], predicate: Predicate
@@ -433,17 +388,7 @@ def test_a_filter_that_sqlite_applies_can_use_an_index(
     assert not any("SCAN t" in step for step in steps)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_columns_limits_and_counts(orders: dict[str, str], engine: str) -> None:
-    options = orders | {"engine": engine}
-    table, _ = scan(options, ["s", "id"], limit=3)
-    assert table.schema.names == ["s", "id"]
-    assert table.num_rows == 3
-    assert scan(options, ["id"], [Predicate("i", ">", 0)], limit=1)[0].num_rows == 1
-    assert scan(options, [])[0].num_rows == 200
-    assert scan(options, [], limit=7)[0].num_rows == 7
-
-
+DAY = dt.date(2024, 1, 10)
 BAD = [
     ("INTEGER", "'n/a'", [Predicate("v", op, 5) for op in ("==", "!=", "<", "<=", ">", ">=")]),
     ("INTEGER", "x'0500000000000000'", [Predicate("v", "==", 5), Predicate("v", "in", (1, 5))]),
