@@ -1,5 +1,4 @@
 """What push-down is on MariaDB alone: SQL modes, indexes on text, zero dates."""
-"""
 
 from __future__ import annotations
 
