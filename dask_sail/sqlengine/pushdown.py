@@ -162,8 +162,8 @@ class _Reader:
         value = self.values[right.message]
         if value.type != kind or not value.is_valid:
             return _NONE
-        if pa.types.is_floating(kind):
-            return _float_comparison(name, op, value.as_py())
+        if pa.types.is_floating(kind) and op in (">", ">="):
+            return _NONE  # NaN is above all numbers here, and compares false for sources
         return Pushed((Predicate(name, op, value.as_py()),))
 
     def _members(self, left: Expression, values: list[Expression], negated: bool) -> Pushed:
@@ -229,19 +229,6 @@ def _flat(expression: Expression, operator: str) -> Iterator[Expression]:
         return
     for operand in expression.operands:
         yield from _flat(operand, operator)
-
-
-def _float_comparison(name: str, op: str, value: float) -> Pushed:
-    """Allow for what SQL and sources see differently in floats.
-
-    DataFusion orders them totally: NaN is above all numbers, and -0.0 below 0.0. For sources NaN
-    compares false, and both zeros are one.
-    """
-    if value == 0:
-        if op not in ("<", "<=", "=="):
-            return _NONE
-        return Pushed((Predicate(name, "==" if op == "==" else "<=", value),), exact=False)
-    return _NONE if op in (">", ">=") else Pushed((Predicate(name, op, value),))
 
 
 @functools.cache

@@ -88,8 +88,8 @@ def scans(planner):
         ("x <= 3", [P("x", "<=", 3.0)]),
         ("x = 3", [P("x", "==", 3.0)]),
         ("x <> 4", [P("x", "!=", 4.0)]),
-        ("x < 0", [P("x", "<=", 0.0)]),
-        ("x <> 0", []),
+        ("x < 0", [P("x", "<", 0.0)]),
+        ("x <> 0", [P("x", "!=", 0.0)]),
         ("x = 'NaN'", []),
         ("x in (0, 1, 2, 3, 4)", []),
         # What DataFusion computes stays there.
@@ -149,8 +149,9 @@ def test_each_scan_of_a_table_has_its_own_conditions(scans):
         ("SELECT id FROM t WHERE id > 5 LIMIT 3", 3),
         ("SELECT id FROM t WHERE s LIKE 'a%' LIMIT 3", None),
         ("SELECT id FROM t WHERE id > 5 AND s LIKE 'a%' LIMIT 3", None),
-        ("SELECT id FROM t WHERE x < 0 LIMIT 3", None),  # the source is asked for x <= 0
-        ("SELECT id FROM t WHERE id NOT IN (1, 2, 3, 4, 5) LIMIT 3", None),  # and keeps nulls
+        ("SELECT id FROM t WHERE x < 0 LIMIT 3", 3),
+        ("SELECT id FROM t WHERE x > 0 LIMIT 3", None),
+        ("SELECT id FROM t WHERE id NOT IN (1, 2, 3, 4, 5) LIMIT 3", None),  # sources keep nulls
         ("SELECT id FROM t ORDER BY id LIMIT 3", None),
         ("SELECT count(*) FROM t LIMIT 3", None),
         ("SELECT t.id FROM t JOIN u ON t.id = u.id LIMIT 3", None),
@@ -220,4 +221,6 @@ def test_a_source_that_applies_predicates_loses_no_row_of_the_result(data, in_pr
 def test_predicates_mean_to_sources_what_the_tests_take_them_for():
     rows = pa.table({"x": [math.nan, -0.0, 0.0, None]})
     assert apply(rows, [P("x", "<=", 0.0)]).num_rows == 2
+    assert apply(rows, [P("x", "<", 0.0)]).num_rows == 0
     assert apply(rows, [P("x", "!=", 1.0)]).num_rows == 3
+    assert apply(rows, [P("x", ">", -1.0)]).num_rows == 2  # SQL keeps NaN

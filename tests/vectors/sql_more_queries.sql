@@ -127,3 +127,8 @@ select biggest(id), count(*) from t;
 select g, biggest(id) from t group by g;
 select id from seen where g = 2;
 select a.g, count(*) from seen a join seen b on a.g = b.g group by a.g;
+select v.id, t.id from (select * from u where id < 30) v left join t on t.g = v.g and t.x > 8;
+select v.id, t.id from t right join (select * from u where id < 30) v on t.g = v.g and t.x > 8;
+select v.id, t.id from t full join (select * from u where id < 30) v on t.g = v.g and t.x > 8;
+select v.id from (select * from u where id < 30) v left anti join t on t.g = v.g and t.x > 8;
+select count(*) from t where x < 0 or x > 100;
