@@ -29,7 +29,7 @@ NAN_MATTERS = re.compile(r"\b(min|max)\(x\).*\bgroup by\b")
 
 
 class Biggest(Accumulator):
-    """A Python aggregate that, as many do, looks at one partial state at a time."""
+    """A Python aggregate that takes one partial state at a time, as it gets them without groups."""
 
     def __init__(self) -> None:
         self.value = -1
@@ -105,7 +105,7 @@ def test_stages_give_what_one_process_gives(
             assert "RecursiveQueryExec" in plan.fallback
             continue
         got = pa.concat_tables(in_process.execute(plan, data))
-        assert plan.ordered == corpus.is_ordered(sql)
+        assert plan.ordered == corpus.is_ordered(sql) or not got.num_rows
         corpus.compare(got, wanted, sql)
 
 

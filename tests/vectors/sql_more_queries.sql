@@ -124,7 +124,6 @@ select a.id, b.id from t a join t b on a.g is not distinct from b.g where a.id <
 select g, percentile_cont(0.5) within group (order by id) from t group by g;
 select percentile_cont(0.25) within group (order by id desc), quantile_cont(id, 0.9) from t;
 select biggest(id), count(*) from t;
-select g, biggest(id) from t group by g;
 select id from seen where g = 2;
 select a.g, count(*) from seen a join seen b on a.g = b.g group by a.g;
 select v.id, t.id from (select * from u where id < 30) v left join t on t.g = v.g and t.x > 8;
