@@ -320,7 +320,10 @@ class SQLContext:
             analyze = analyze or statement.analyze
         if not isinstance(statement, ddl.Query | ddl.Explain):
             raise SQLStatementError("only a query can be explained")
-        plan = self._plan(statement.sql)
+        return self._explained(statement.sql, analyze, query)
+
+    def _explained(self, sql: str, analyze: bool, whole: str) -> Explanation:
+        plan = self._plan(sql, whole)
         figures = graph.analyze(plan, self._inputs) if analyze else None
         return explanation(plan, self._descriptions(), self._inputs, figures)
 
@@ -392,8 +395,9 @@ class SQLContext:
             add(name)
         return ordered
 
-    def _plan(self, sql: str) -> DistributedPlan:
-        plan: DistributedPlan = self._checked(self._planner().plan, self._spelt(sql), sql)
+    def _plan(self, sql: str, whole: str = "") -> DistributedPlan:
+        """Plan a query; ``whole`` is the statement around it, if it is not all of that."""
+        plan: DistributedPlan = self._checked(self._planner().plan, self._spelt(sql), whole or sql)
         return plan
 
     def _spelt(self, sql: str) -> str:
@@ -435,7 +439,7 @@ class SQLContext:
     def _done(self, statement: ddl.Statement, sql: str) -> pa.Table:
         match statement:
             case ddl.Explain():
-                text = str(self.explain(statement.sql, analyze=statement.analyze))
+                text = str(self._explained(statement.sql, statement.analyze, sql))
                 return pa.table({"plan": text.split("\n")})
             case ddl.CreateTable():
                 return self._create_table(statement, sql)
@@ -549,7 +553,7 @@ class SQLContext:
         if not self._is_free(name, statement.replace, statement.if_not_exists, sql):
             return _said(f"view {name.text} was there already")
         planner, text = self._planner(), self._spelt(statement.sql)
-        self._checked(planner.schema, text, statement.sql)
+        self._checked(planner.schema, text, sql)
         before = dict(self._views)
         self._forget(name.text)
         self._views[name.text] = statement.sql.strip()

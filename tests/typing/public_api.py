@@ -60,3 +60,18 @@ except dask_sail.PartitionReadError as error:
     where: str = error.source
     spec: Mapping[str, Any] | None = error.spec
     told: str = error.traceback_text
+
+ctx = dask_sail.SQLContext({"t": frame}, target_partitions=8, broadcast="off")
+ctx.register("u", pa.table({"n": [1]}))
+ctx.register_parquet("lake", ["lake/a.parquet", "lake/b.parquet"])
+ctx.register_udf(lambda n: n, "same", input_types=[pa.int64()], return_type=pa.int64())
+lazy = ctx.sql("SELECT count(*) AS n FROM t")
+arrow: pa.Table = ctx.to_arrow("SELECT count(*) AS n FROM t")
+batches: Iterator[pa.RecordBatch] = ctx.to_batches("SELECT * FROM t")
+plan: dask_sail.Explanation = ctx.explain("SELECT * FROM t", analyze=True)
+names: list[str] = ctx.tables()
+once = dask_sail.sql("SELECT * FROM a, b", {"a": frame}, b=lazy)
+try:
+    ctx.sql("SELECT")
+except dask_sail.SQLQueryError as wrong:
+    position: tuple[int, int] = (wrong.line, wrong.column)
