@@ -48,7 +48,7 @@ TABLE = pa.Table.from_pylist(
         ]
     ),
 )
-CUT = {"partitionColumn": "id", "lowerBound": "1", "upperBound": "12", "numPartitions": "3"}
+CUT = {"partitionColumn": "id", "lowerBound": "1", "upperBound": "12", "numPartitions": "2"}
 
 
 class JDBCSuite(PythonDataSourceSuite):
