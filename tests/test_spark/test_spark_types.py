@@ -156,14 +156,18 @@ def test_a_type_arrives_with_its_extremes_and_nulls(name: str, everything: Any) 
 
 
 def test_a_time_of_day_arrives_where_the_engine_has_the_type(engine: Any, stored: Any) -> None:
+    import pyspark
+
     noon = dt.time(12, 30, 15, 250_000)
     path = stored({"id": pa.array([1]), "at": pa.array([noon], pa.time64("us"))})
-    frame = engine.read("Stored", file=path)
-    if engine.name == "lakesail":
-        with pytest.raises(Exception, match="Time64"):
-            frame.collect()
+    lacks = "Time64" if engine.name == "lakesail" else None
+    if pyspark.__version__.startswith("4.0."):
+        lacks = r"column 'at' of type time64\[ns\] has no counterpart"
+    if lacks:
+        with pytest.raises(Exception, match=lacks):
+            engine.read("Stored", file=path).collect()
         return
-    assert frame.toArrow().column("at").to_pylist() == [noon]
+    assert engine.read("Stored", file=path).toArrow().column("at").to_pylist() == [noon]
 
 
 @pytest.mark.parametrize(
