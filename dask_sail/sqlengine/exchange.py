@@ -92,6 +92,8 @@ def compact(table: pa.Table) -> pa.Table:
     they would keep all of it in memory.
     """
     columns, schema = [], table.schema
+    if not table.num_rows:
+        return schema.empty_table()
     while table.num_columns:  # column by column, so that never two whole copies are there
         columns.append(_compact_column(table.column(0)))
         table = table.remove_column(0)
@@ -113,6 +115,8 @@ _TEXT_OF_VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.larg
 
 def merge(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
     """Return tables of a schema as one, whose chunks are not small."""
-    merged = pa.concat_tables(tables) if tables else schema.empty_table()
+    if len(tables) < 2:
+        return tables[0] if tables else schema.empty_table()
+    merged = pa.concat_tables(tables)
     chunks = merged.column(0).num_chunks
     return merged.combine_chunks() if merged.nbytes < _SMALL_CHUNK * chunks else merged

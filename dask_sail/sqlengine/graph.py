@@ -78,7 +78,7 @@ class _Stage(Node):
             )
         return max(counts, default=1)
 
-    @property
+    @functools.cached_property
     def parts(self) -> list[list[Any]]:
         return [[TaskRef((self._name, i))] for i in range(self.tasks)]
 
@@ -116,7 +116,7 @@ class _Split(Node):
     def _name(self) -> str:
         return f"split_{_word(self.operand('stage').stage.name)}-{self.deterministic_token}"
 
-    @property
+    @functools.cached_property
     def parts(self) -> list[list[Any]]:
         stage = self.operand("stage")
         if stage.stage.exchange is None:
@@ -148,7 +148,7 @@ class _Exchange(Node):
         stage = self.operand("stage")
         return exchange.Bundles(stage.tasks, stage.stage.outputs)
 
-    @property
+    @functools.cached_property
     def parts(self) -> list[list[Any]]:
         inputs = range(len(self._bundles.inputs))
         outputs = range(self.operand("stage").stage.outputs)
@@ -182,7 +182,7 @@ class _Union(Node):
     def _name(self) -> str:
         return f"union-{self.deterministic_token}"
 
-    @property
+    @functools.cached_property
     def parts(self) -> list[list[Any]]:
         return [part for source in self.operands for part in source.parts]
 
@@ -196,7 +196,7 @@ class _Files(Node):
     def _name(self) -> str:
         return f"files-{self.deterministic_token}"
 
-    @property
+    @functools.cached_property
     def parts(self) -> list[list[Any]]:
         return [[group] for group in self.operand("groups")]
 
@@ -210,7 +210,7 @@ class _Query(Node):
     def _name(self) -> str:
         return f"whole_query-{self.deterministic_token}"
 
-    @property
+    @functools.cached_property
     def parts(self) -> list[list[Any]]:
         return [[TaskRef((self._name, 0))]]
 

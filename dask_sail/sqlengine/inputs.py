@@ -38,7 +38,7 @@ class Node(Expr):  # type: ignore[misc]  # Dask is untyped
 
     _pickle_functools_cache = False
 
-    @property
+    @functools.cached_property
     def parts(self) -> list[list[Any]]:
         """By partition, what stands for its rows as the arguments of a task."""
         raise NotImplementedError
@@ -185,7 +185,7 @@ class _LocalRowsNode(Node):
     def __dask_tokenize__(self) -> str:
         return self._name  # not the rows
 
-    @property
+    @functools.cached_property
     def parts(self) -> list[list[Any]]:
         return [[TaskRef((self._name, i))] for i in range(len(self.operand("pieces")))]
 
@@ -243,7 +243,7 @@ class _FrameRows(Node):
     def _projection_columns(self) -> list[str]:
         return list(self.operand("frame").columns)  # all of them, whatever other parents want
 
-    @property
+    @functools.cached_property
     def parts(self) -> list[list[Any]]:
         return [[TaskRef(key)] for key in self.operand("frame").__dask_keys__()]
 
@@ -314,13 +314,13 @@ class _RowsToRead(Node):
         shared: list[Expr] = self.operand("read").dependencies()
         return shared
 
-    @property
+    @functools.cached_property
     def _reads(self) -> list[list[Any]]:
         read = self.operand("read")
         plan, *snapshots = (TaskRef((one._name, 0)) for one in read.dependencies())
         return [[plan, text, *(snapshots or [None])] for text in read.selected_specs.texts]
 
-    @property
+    @functools.cached_property
     def parts(self) -> list[list[Any]]:
         return [[List(*read)] for read in self._reads]
 
@@ -332,7 +332,7 @@ class _ReadRows(_RowsToRead):
     def _name(self) -> str:
         return f"{self.operand('read')._funcname}_rows-{self.deterministic_token}"
 
-    @property
+    @functools.cached_property
     def parts(self) -> list[list[Any]]:
         return [[TaskRef((self._name, i))] for i in range(len(self._reads))]
 

@@ -48,7 +48,7 @@ class Figures:
 
     Attributes
     ----------
-    rows_in, rows_out, bytes_out
+    rows_in, rows_out
         Of tables; files that DataFusion reads count as what it makes of them.
     seconds
         In DataFusion and in the conversions to and from it.
@@ -58,7 +58,6 @@ class Figures:
 
     rows_in: int = 0
     rows_out: int = 0
-    bytes_out: int = 0
     seconds: float = 0.0
     spills: int = 0
     spilled_bytes: int = 0
@@ -156,7 +155,6 @@ class StageRun:
         tables = [merge(partition, self._schema) for partition in out]
         self._out = []
         self.figures.rows_out = sum(table.num_rows for table in tables)
-        self.figures.bytes_out = sum(table.nbytes for table in tables)
         return tables
 
     def _run(self, inputs: Inputs) -> list[pa.Table]:
@@ -211,6 +209,8 @@ class StageRun:
         batches = [batch.to_pyarrow() for batch in self._ctx.execute(plan, index)]
         if not self._stage.schema.names:
             return pa.table({"": pa.nulls(sum(batch.num_rows for batch in batches))})
+        if not batches:
+            return self._schema.empty_table()
         whole = [_typed(batch, self._schema) for batch in batches]
         del batches
         return compact(pa.Table.from_batches(whole, schema=self._schema))

@@ -119,10 +119,11 @@ def run_task(work: StageWork, *given: list[list[Rows]]) -> Any:
         tables, figures = consume_partition(
             plan, spec_text, snapshot, functools.partial(_run_pieces, work, name)
         )
+    size = sum(table.nbytes for table in tables) if work.measured else 0
     if work.bundled:
         tables = bundle(tables)
     if work.measured:
-        tables[0] = _with_figures(tables[0], figures)
+        tables[0] = _with_figures(tables[0], {**asdict(figures), "bytes_out": size})
     is_single = work.stage.exchange is None and work.stage.outputs == 1
     return tables[0] if is_single else tables
 
@@ -315,9 +316,9 @@ def result_frame(work: ResultWork, rows: list[Rows]) -> pd.DataFrame:
 # Figures
 
 
-def _with_figures(table: pa.Table, figures: Figures) -> pa.Table:
+def _with_figures(table: pa.Table, figures: Mapping[str, Any]) -> pa.Table:
     metadata = table.schema.metadata or {}
-    return table.replace_schema_metadata({**metadata, _FIGURES: json.dumps(asdict(figures))})
+    return table.replace_schema_metadata({**metadata, _FIGURES: json.dumps(figures)})
 
 
 def figures_of(given: Any) -> dict[str, Any]:
