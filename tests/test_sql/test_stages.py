@@ -123,7 +123,8 @@ def test_tpch(broadcast, corpus, in_process, tpch, tpch_tables):
         wanted = reference.sql(sql).to_arrow_table()
         corpus.compare(in_process.answer(planner, parts, sql), wanted, sql)
         gathered = [stage.gathered for stage in planner.plan(sql).stages if stage.gathered]
-        assert not gathered, f"query {number}"
+        # A NULL anywhere in what NOT IN looks at decides for all rows.
+        assert len(gathered) == (number == 16), f"query {number}: {gathered}"
 
 
 # The shape of stages
