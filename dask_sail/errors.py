@@ -88,7 +88,7 @@ class SchemaError(_SourceError, TypeError):
 
 
 class PlanError(_SourceError, TypeError):
-    """``plan_partitions`` (or ``plan_scan``) gave something other than JSON-serialisable specs."""
+    """``plan_partitions`` or ``plan_scan`` gave no JSON specs, or ``concurrency`` no limit."""
 
 
 class ReadOnlyError(PythonDataSourceError, NotImplementedError):

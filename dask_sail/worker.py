@@ -21,7 +21,7 @@ from .batches import given_batches
 from .calls import call_source, is_transient
 from .dask_compat import cancellation_of_this_task
 from .datasource import PartitionSpec, Scan
-from .errors import DivisionError
+from .errors import DivisionError, PlanError
 from .options import CaseInsensitiveDict, Redactor, SourceOptions
 from .places import place
 from .planning import Specs
@@ -282,6 +282,14 @@ def _turn(
     if limit is None:
         yield
         return
-    key, places = limit
-    with place(str(key), places, _stop_if_cancelled):
-        yield
+    match limit:
+        case (key, int(places)) if places >= 1:
+            with place(str(key), places, _stop_if_cancelled):
+                yield
+        case _:
+            raise PlanError(
+                label,
+                "concurrency must return None or (key, limit) with a limit of 1 or more, "
+                # The key may be made of secrets.
+                f"got {redact(repr(limit)):.200}",
+            )

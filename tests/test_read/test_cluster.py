@@ -341,6 +341,12 @@ def test_a_limit_of_concurrent_reads_holds(scheduler: str, tmp_path: Path) -> No
     assert max(running) == 2
 
 
+def test_a_limit_below_one_is_an_error_and_no_endless_wait(tmp_path: Path) -> None:
+    frame = dd.read_python_source(Limited, folder=tmp_path, limit=0)
+    with pytest.raises(dask_sail.PlanError, match=r"a limit of 1 or more, got .*, 0\)"):
+        frame.compute(scheduler="threads")
+
+
 def test_a_limit_of_concurrent_reads_holds_over_a_cluster(cluster: str, tmp_path: Path) -> None:
     with Client(cluster):
         running = dd.read_python_source(Limited, folder=tmp_path, limit=1).n.compute()
