@@ -114,7 +114,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
-_SERVERS = ("drivers", "mariadb", "pgbouncer", "java", "lakesail")
+_SERVERS = ("drivers", "mariadb", "pgbouncer", "java", "lakesail", "sources")
 """Marks of tests that need a server which pip does not bring."""
 
 
