@@ -47,7 +47,8 @@ _COMPARE = {
 }
 _OPPOSITE = {"in": "not in", "is null": "not null", "==": "!="}
 _OPPOSITE |= {right: left for left, right in _OPPOSITE.items()}
-_OPS = (*_COMPARE, "in", "not in", "is null", "not null", "any_of")
+_TESTS = ("is null", "not null", "is nan")
+_OPS = (*_COMPARE, "in", "not in", *_TESTS, "any_of")
 
 _Rows: TypeAlias = pa.RecordBatch | pa.Table
 
@@ -66,11 +67,11 @@ class Predicate:
         Its name, matched exactly.
     op
         ``==``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``in``, ``not in``, ``is null``, ``not null``,
-        or ``any_of``.
+        ``is nan`` (of a float: SQL asks for ``any_of`` of ``x < 5`` and it), or ``any_of``.
     value
-        For a comparison a value as `typed_literal` gives it; a tuple of them for ``in`` and
-        ``not in``; None for ``is null`` and ``not null``; for ``any_of`` a tuple of predicates on
-        the same column, one of which must hold.
+        For a comparison a value of the column's own type; a tuple of them for ``in`` and
+        ``not in``; None for ``is null``, ``not null`` and ``is nan``; for ``any_of`` a tuple of
+        predicates on the same column, one of which must hold.
     """
 
     column: str
@@ -88,7 +89,7 @@ class Predicate:
     def __str__(self) -> str:
         if self.op == "any_of":
             return "(" + " or ".join(map(str, self.value)) + ")"
-        if self.op in ("is null", "not null"):
+        if self.op in _TESTS:
             return f"{self.column} {self.op}"
         if self.op in ("in", "not in"):
             return f"{self.column} {self.op} ({', '.join(map(repr, self.value))})"
@@ -110,6 +111,8 @@ class Predicate:
             return pc.is_valid(column)
         if pa.types.is_float16(column.type):  # the one float without comparison kernels
             column = column.cast(pa.float32())
+        if self.op == "is nan":
+            return pc.fill_null(pc.is_nan(column), False)
         if self.op in ("in", "not in"):
             found = pc.is_in(column, value_set=_value_set(self.value, column.type))
             return found if self.op == "in" else pc.invert(found)
@@ -179,6 +182,10 @@ def typed_predicate(predicate: Predicate, schema: pa.Schema) -> Predicate:
     """
     kind = _column_type(predicate.column, schema)
     if predicate.op in ("is null", "not null"):
+        return replace(predicate, value=None)
+    if predicate.op == "is nan":
+        if not pa.types.is_floating(kind):
+            raise LiteralError(f"'is nan' means nothing on a {kind} column; leave it out")
         return replace(predicate, value=None)
     if predicate.op == "any_of":
         return replace(predicate, value=tuple(typed_predicate(p, schema) for p in predicate.value))

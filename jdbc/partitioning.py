@@ -101,6 +101,8 @@ class Range:
         match op:
             case "is null":
                 return self.nulls
+            case "is nan":
+                return self.upper is None
             case "any_of":
                 return any(self.may_match(piece.op, piece.value) for piece in value)
             case "in":

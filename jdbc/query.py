@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .options import JDBCOptions
 
 __all__ = [
+    "NEVER",
     "Condition",
     "comparison",
     "count_sql",
@@ -30,6 +31,8 @@ __all__ = [
 
 _MAX_VALUES = 10_000
 """Longer lists of values cost a database more to plan than they save."""
+NEVER = "1 = 0"
+"""A condition that no row satisfies."""
 _OPERATORS = {"==": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 
 
@@ -164,10 +167,13 @@ def predicate_condition(dialect: Dialect, column: Column, wanted: Condition) -> 
             return f"{dialect.quote(column.name)} IS NOT NULL"
         case "not null":
             return f"NOT {null_test(dialect, column)}"
+        case "is nan":
+            return None if dialect.is_nan is None else _parenthesised(dialect.is_nan(column))
         case "any_of":
             pieces = [predicate_condition(dialect, column, piece) for piece in wanted.value]
             known = [piece for piece in pieces if piece is not None]
-            return f"({' OR '.join(known)})" if known and len(known) == len(pieces) else None
+            some = [piece for piece in known if piece != f"({NEVER})"] or known
+            return f"({' OR '.join(some)})" if some and len(known) == len(pieces) else None
         case "in" | "not in":
             return _membership(dialect, column, wanted.op, list(wanted.value))
         case op if op in _OPERATORS and wanted.value is not None:
@@ -177,7 +183,7 @@ def predicate_condition(dialect: Dialect, column: Column, wanted: Condition) -> 
 
 def _membership(dialect: Dialect, column: Column, op: str, values: list[Any]) -> str | None:
     if not values:
-        return "1 = 0" if op == "in" else "1 = 1"
+        return NEVER if op == "in" else "1 = 1"
     if len(values) > _MAX_VALUES or any(value is None for value in values):
         return None
     condition = dialect.condition(column, op, values)

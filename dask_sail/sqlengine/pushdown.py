@@ -162,9 +162,13 @@ class _Reader:
         value = self.values[right.message]
         if value.type != kind or not value.is_valid:
             return _NONE
-        if pa.types.is_floating(kind) and op in (">", ">="):
-            return _NONE  # NaN is above all numbers here, and compares false for sources
-        return Pushed((Predicate(name, op, value.as_py()),))
+        wanted = Predicate(name, op, value.as_py())
+        if pa.types.is_floating(kind) and op not in ("==", "!="):
+            # NaN is above all numbers here, or below them where its sign says so, which is how
+            # processors spell 0/0; it compares false for sources.
+            either = Predicate(name, "any_of", (wanted, Predicate(name, "is nan")))
+            return Pushed((either,), exact=False)
+        return Pushed((wanted,))
 
     def _members(self, left: Expression, values: list[Expression], negated: bool) -> Pushed:
         name = self._name(left)
@@ -200,7 +204,7 @@ class _Reader:
         if all(p.op in ("==", "in") for p in flat) and not pa.types.is_floating(kind):
             values = [v for p in flat for v in (p.value if p.op == "in" else (p.value,))]
             return Pushed((Predicate(name, "in", tuple(values)),), exact)
-        return Pushed((Predicate(name, "any_of", tuple(flat)),), exact)
+        return Pushed((Predicate(name, "any_of", tuple(dict.fromkeys(flat))),), exact)
 
 
 def _literals(expression: Expression) -> Iterator[Expression]:

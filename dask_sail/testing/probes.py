@@ -16,6 +16,7 @@ from ..predicate import LiteralError, Predicate, typed_predicate
 
 __all__ = ["pairs", "probes"]
 
+_MANY = 3_000
 _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 
 
@@ -25,7 +26,8 @@ def probes(table: pa.Table) -> list[Predicate]:
     Their values are some that the column holds, and others beside them that it does not: texts of
     another case or with blanks, decimals and numbers just past a value.
     """
-    return [predicate for name in table.schema.names for predicate in _on_column(table, name)]
+    names = table.schema.names
+    return [*(p for name in names for p in _on_column(table, name)), *_long_lists(table)]
 
 
 def pairs(single: list[Predicate], count: int = 40) -> list[tuple[Predicate, ...]]:
@@ -46,11 +48,25 @@ def _on_column(table: pa.Table, name: str) -> Iterator[Predicate]:
     made = [Predicate(name, "is null"), Predicate(name, "not null")]
     made += [Predicate(name, op, value) for value in values for op in _COMPARISONS]
     few = tuple(values[:3])
-    made += [Predicate(name, op, some) for op in ("in", "not in") for some in (few, few[:1], ())]
+    lists = (few, few[:1], (), tuple(beside[:5]))
+    made += [Predicate(name, op, some) for op in ("in", "not in") for some in lists]
     null = Predicate(name, "is null")
     made.append(Predicate(name, "any_of", (null, *(Predicate(name, "==", v) for v in few[:2]))))
     made += [Predicate(name, "any_of", (null, Predicate(name, ">", v))) for v in few[:1]]
+    nan = Predicate(name, "is nan")  # nothing but a float can be
+    made += [nan, *(Predicate(name, "any_of", (Predicate(name, "<", v), nan)) for v in few[:1])]
     return _typed(made, table.schema)
+
+
+def _long_lists(table: pa.Table) -> Iterator[Predicate]:
+    """A list of whole numbers and one of texts, longer than many servers take in a statement."""
+    types = pa.types
+    for is_kind, value in ((types.is_int32, int), (types.is_int64, int), (types.is_string, str)):
+        name = next((field.name for field in table.schema if is_kind(field.type)), None)
+        if name is not None:
+            beside = map(value, range(_MANY))
+            some = tuple(dict.fromkeys([*_held(table.column(name)), *beside]))
+            yield from _typed([Predicate(name, "in", some)], table.schema)
 
 
 def _typed(predicates: Iterable[Predicate], schema: pa.Schema) -> Iterator[Predicate]:

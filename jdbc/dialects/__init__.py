@@ -248,6 +248,9 @@ class Dialect:
     is_null
         For a database where ``IS NULL`` is not quite Arrow's NULL: SQL for a column that is true
         where Arrow has a NULL, else false.
+    is_nan
+        SQL that is true for just the rows where Arrow has a NaN in a column of floats,
+        `query.NEVER` where there can be none; None (also of a column) where that is not certain.
     cancel_tagged
         ``(options, tag)``: has the server end the statements whose text holds a tag. Connects. For
         connectorx, which cannot be interrupted.
@@ -293,6 +296,7 @@ class Dialect:
     asking: Callable[[JDBCOptions], AbstractContextManager[Ask]] | None = None
     range_bound: Callable[[Column, str], str] | None = None
     is_null: Callable[[Column], str] | None = None
+    is_nan: Callable[[Column], str | None] | None = None
     in_transaction: bool = False
     cancel_tagged: Callable[[JDBCOptions, str], None] | None = None
     open_snapshot: Callable[[JDBCOptions], Any] | None = None

@@ -639,6 +639,13 @@ def _condition(column: Column, op: str, values: Sequence[Any]) -> str | None:
     return condition
 
 
+def _is_nan(column: Column) -> str | None:
+    kind = _parse(column.database_type)
+    if _ORDERED.get(kind.name) is not float or column.arrow_type != _arrow(kind):
+        return None
+    return f"isnan({double_quoted(column.name)})"
+
+
 def _integer(value: Decimal) -> int:
     if value != value.to_integral_value():
         raise ValueError("a fraction")
@@ -667,6 +674,7 @@ DIALECT = Dialect(
     describe=_describe,
     read_column=_read_column,
     condition=_condition,
+    is_nan=_is_nan,
     partition_key=_partition_key,
     session=_session,
     arrow_batches=_arrow_batches,

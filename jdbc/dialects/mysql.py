@@ -33,7 +33,7 @@ from ..errors import (
     QueryError,
 )
 from ..options import JDBCOptions
-from ..query import comparison
+from ..query import NEVER, comparison
 from ..url import Ssl, redact
 from . import Ask, Column, ColumnRead, Dialect, mysql_statistics
 from .literals import EQUALITY, least_double
@@ -731,6 +731,7 @@ DIALECT = Dialect(
     describe=_describe,
     read_column=_read_column,
     condition=_condition,
+    is_nan=lambda _: NEVER,  # it stores none
     partition_key=_partition_key,
     session=_session,
     refusal=_refusal,

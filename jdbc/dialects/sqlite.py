@@ -34,7 +34,7 @@ from ..errors import (
     QueryError,
 )
 from ..options import JDBCOptions
-from ..query import comparison
+from ..query import NEVER, comparison
 from ..url import redact
 from . import Ask, Column, ColumnRead, Dialect, sqlite_statistics
 from .files import existing_path
@@ -622,6 +622,7 @@ DIALECT = Dialect(
     describe=_describe,
     read_column=_read_column,
     condition=_condition,
+    is_nan=lambda _: NEVER,  # it stores none
     partition_key=_partition_key,
     session=_session,
     refusal=_refusal,

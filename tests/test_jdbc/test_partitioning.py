@@ -250,6 +250,7 @@ def test_no_range_that_holds_a_matching_row_is_pruned(bounds, count, row, op, va
         assert piece.may_match("is null")
     else:
         assert piece.may_match("not null")
+        assert row == row or piece.may_match("is nan")
         assert piece.may_match("==", row)
         assert piece.may_match("in", (value, row))
         # Apart, since a Decimal raises when it is compared with NaN.
@@ -280,6 +281,9 @@ def test_ranges_that_cannot_match_are_pruned():
     assert kept(ranges, "!=", 15) == [0, 1, 2, 3]
     assert kept(ranges, "not in", (15,)) == [0, 1, 2, 3]
     assert kept(ranges, "==", math.nan) == [0, 1, 2, 3]
+    assert kept(ranges, "is nan") == [3]
+    below = (SimpleNamespace(op="<", value=5), SimpleNamespace(op="is nan", value=None))
+    assert kept(ranges, "any_of", below) == [0, 3]
     pieces = (SimpleNamespace(op="is null", value=None), SimpleNamespace(op=">", value=32))
     assert kept(ranges, "any_of", pieces) == [0, 3]
 

@@ -324,6 +324,8 @@ def keeps(table: pa.Table, wanted: Predicate) -> pa.Array:
             return column.is_null()
         case "not null":
             return column.is_valid()
+        case "is nan":
+            return pc.fill_null(pc.is_nan(column), False)
         case "any_of":
             masks = [keeps(table, piece) for piece in wanted.value]
             either = zip(*(mask.to_pylist() for mask in masks), strict=True)
@@ -441,6 +443,23 @@ def test_what_might_mean_something_else_is_not_accepted(
     for wanted in [*TABLES[database.name].kept, *ALWAYS_KEPT]:
         got, accepted = scanned(rows, [wanted], columns=["i"])
         assert (accepted, got.num_rows) == ([], COUNT), wanted
+
+
+def test_ranges_of_floats_are_asked_with_nan_as_sql_wants_them(
+    rows: dict[str, str], table: pa.Table, database: Any
+) -> None:
+    for column in TABLES[database.name].values:
+        if not pa.types.is_floating(table.schema.field(column).type):
+            continue
+        either = [
+            Predicate(column, "any_of", (Predicate(column, op, 0.5), Predicate(column, "is nan")))
+            for op in ("<", "<=", ">", ">=")
+        ]
+        asked = column in TABLES[database.name].pushed
+        for wanted in [Predicate(column, "is nan"), *(either if asked else [])]:
+            got, accepted = scanned(rows, [wanted])
+            assert accepted == ([wanted] if asked or wanted.op == "is nan" else [])
+            assert canonical(got) == canonical(table.filter(keeps(table, wanted))), wanted
 
 
 def test_null_tests_are_right_for_every_type(

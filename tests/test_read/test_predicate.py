@@ -179,6 +179,20 @@ def test_null_is_what_pandas_calls_null(kind, values, op):
 
 
 integers = st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3) | st.integers(2**53, 2**53 + 3)
+@pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64()], ids=str)
+def test_nan_is_found_whatever_its_sign(kind):
+    table = table_of([np.float16(v) for v in (NAN, -NAN, 1.0, float("inf"))] + [None], kind)
+    predicate = typed("is nan", None, table)
+    assert str(predicate) == "x is nan"
+    assert kept(table, predicate) == [0, 1]
+    assert kept(table, Predicate("x", "any_of", (typed("<", 2.0, table), predicate))) == [0, 1, 2]
+
+
+def test_nan_is_asked_of_floats_only():
+    with pytest.raises(LiteralError, match="'is nan' means nothing on a int64 column"):
+        typed("is nan", None, table_of([1], pa.int64()))
+
+
 floats = st.floats(allow_nan=False) | st.sampled_from([0.0, -0.0, 1.0, 2.0**53, -1.5])
 
 
