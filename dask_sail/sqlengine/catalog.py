@@ -78,7 +78,7 @@ class Catalog:
     def of_parquet(self, path: str) -> TableDescription | None:
         """Return the table that a Parquet file is of."""
         for table in self._parquet:
-            if any(path.strip("/").startswith(_fixed_part(place)) for place in table.parquet):
+            if any(path.lstrip("/").startswith(_fixed_part(place)) for place in table.parquet):
                 return table
         return None
 
@@ -124,15 +124,10 @@ def create_parquet(ctx: SessionContext, name: str, paths: Sequence[str]) -> None
 
 
 def _fixed_part(place: str) -> str:
-    """Return a path or URL as DataFusion has it in a plan, up to the first wildcard."""
-    if "://" in place:
-        rest = place.split("://", 1)[1]
-        path = rest if place.startswith("file") else rest.partition("/")[2]
-    else:
-        path = os.path.abspath(place)
+    """Return a path as DataFusion has it in a plan, up to the first wildcard."""
     for wildcard in "*?[":
-        path = path.partition(wildcard)[0]
-    return path.strip("/")
+        place = place.partition(wildcard)[0]
+    return place.lstrip("/")
 
 
 # Empty files

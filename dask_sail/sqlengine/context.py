@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import urllib.parse
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from pyarrow.dataset import dataset
 from ..dask_compat import thread_count
 from ..errors import OptionError, PythonDataSourceError
 from ..read import read_python_source
-from . import ddl, graph
+from . import ddl, files, graph
 from .catalog import parquet_schema, quoted
 from .errors import (
     SQLAmbiguousNameError,
@@ -162,6 +163,7 @@ class SQLContext:
         if not places:
             raise OptionError("path", "names no file", "name a file, a folder or a pattern")
         failure = ""
+        version = files.version(places)  # before they are looked at
         try:
             schema = parquet_schema(places)
         except Exception as error:  # noqa: BLE001 - whatever DataFusion raises of a file
@@ -170,17 +172,18 @@ class SQLContext:
             raise OptionError(
                 "path", f"cannot be read as Parquet: {failure:.500}", f"got {list(places)!r:.300}"
             )
-        rows, size, files = _parquet_size(places)
+        rows, size, count = _parquet_size(places)
         self._forget(name)
         self._parquet[name] = TableDescription(
             name=name,
             schema=schema,
-            partitions=files,
+            partitions=count,
             rows=rows,
             bytes=size,
-            exact=rows is not None,
+            exact=True,
             takes_predicates=False,
             parquet=places,
+            version=version,
         )
 
     def register_udf(
@@ -397,6 +400,7 @@ class SQLContext:
 
     def _plan(self, sql: str, whole: str = "") -> DistributedPlan:
         """Plan a query; ``whole`` is the statement around it, if it is not all of that."""
+        self._look_at_files()
         plan: DistributedPlan = self._checked(self._planner().plan, self._spelt(sql), whole or sql)
         return plan
 
@@ -424,6 +428,12 @@ class SQLContext:
             failure = error
         raise query_error(failure, sql, self._columns)
 
+    def _look_at_files(self) -> None:
+        """Register Parquet files anew if any was added, removed or written since."""
+        for name, table in list(self._parquet.items()):
+            if files.version(table.parquet) != table.version:
+                self.register_parquet(name, table.parquet)
+
     def _forget(self, name: str) -> None:
         self._inputs.pop(name, None)
         self._parquet.pop(name, None)
@@ -437,6 +447,7 @@ class SQLContext:
     # Statements that are no query.
 
     def _done(self, statement: ddl.Statement, sql: str) -> pa.Table:
+        self._look_at_files()
         match statement:
             case ddl.Explain():
                 text = str(self._explained(statement.sql, statement.analyze, sql))
@@ -703,31 +714,36 @@ def _location(path: Any) -> str:
         kind = type(path).__name__
         raise OptionError("path", f"must be a path, got a {kind}", "name a file or folder")
     text = os.fspath(path)
+    scheme, separator, rest = text.partition("://")
+    if separator and scheme != "file":
+        raise OptionError(
+            "path",
+            f"must be of files that this process and the workers reach, got {scheme}://...",
+            "or register what dd.read_parquet() makes of it",
+        )
+    if separator:
+        text = urllib.parse.unquote(rest)
     if re.search(r"(?:\*|\?|\[)[^/]*/", text.replace("**/", "")):
         raise OptionError(
             "path",
             f"has a wildcard in a folder's name, got {text!r}",
             "write '**' for all folders below, e.g. 'lake/**/*.parquet'",
         )
-    if "://" in text:
-        return text
     absolute = os.path.abspath(Path(text).expanduser())
     return f"{absolute}/" if os.path.isdir(absolute) else absolute
 
 
-def _parquet_size(places: Sequence[str]) -> tuple[int | None, int | None, int]:
-    """Rows and bytes, from the files' own footers, and how many files; None where not local."""
-    if any("://" in one for one in places):
-        return None, None, 1
-    rows = size = files = 0
+def _parquet_size(places: Sequence[str]) -> tuple[int, int, int]:
+    """Rows and bytes, from the files' own footers, and how many files."""
+    rows = size = count = 0
     for one in places:
         found = sorted(glob.glob(one)) if any(sign in one for sign in "*?[") else one
         for fragment in dataset(found, format="parquet").get_fragments():
             footer = fragment.metadata
-            files += 1
+            count += 1
             rows += footer.num_rows
             size += sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
-    return rows, size, max(files, 1)
+    return rows, size, max(count, 1)
 
 
 # Results of statements

@@ -79,6 +79,8 @@ class TableDescription:
     parquet
         Paths or URLs of Parquet files that DataFusion reads itself on the workers; empty for a
         table that Dask brings.
+    version
+        Of these files: another one once any of them is another.
     """
 
     name: str
@@ -89,6 +91,7 @@ class TableDescription:
     exact: bool = False
     takes_predicates: bool = False
     parquet: tuple[str, ...] = ()
+    version: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import pyarrow as pa
 from datafusion import ExecutionPlan, RuntimeEnvBuilder, SessionContext
 
-from . import leaves, versions
+from . import files, leaves, versions
 from .catalog import create_parquet, plain_schema, quoted
 from .errors import SQLExecutionError
 from .exchange import compact, merge
@@ -158,14 +158,19 @@ class StageRun:
         return tables
 
     def _run(self, inputs: Inputs) -> list[pa.Table]:
+        groups = [given for given in inputs.values() if isinstance(given, bytes)]
         try:
             filled = self._filled(inputs)
             try:
-                return self._execute(filled)
+                tables = self._execute(filled)
             finally:
                 for leaf in filled.leaves:
                     leaf.forget(self._ctx)
-        except (_BrokenPromiseError, leaves.SchemaMismatchError) as error:
+                # After the reading, and also where it failed: that may be why.
+                for group in groups:
+                    files.check_group(group)
+            return tables
+        except (_BrokenPromiseError, leaves.SchemaMismatchError, files.FileChangedError) as error:
             message = str(error)
         except Exception as error:  # noqa: BLE001 - the one class that DataFusion raises
             message = _explained(error)
@@ -295,8 +300,13 @@ def run_whole(work: WholeQuery, rows: Mapping[str, Sequence[pa.Table]], room: Ro
         prefix="dask_sail-spill-", dir=room.folder, ignore_cleanup_errors=True
     ) as folder:
         try:
-            return _whole_result(work, rows, _environment(room, folder))
-        except (_BrokenPromiseError, leaves.SchemaMismatchError) as error:
+            try:
+                return _whole_result(work, rows, _environment(room, folder))
+            finally:
+                for table in work.tables:
+                    if table.parquet:
+                        files.check_version(table.name, table.parquet, table.version)
+        except (_BrokenPromiseError, leaves.SchemaMismatchError, files.FileChangedError) as error:
             message = str(error)
         except Exception as error:  # noqa: BLE001 - the one class that DataFusion raises
             message = _explained(error)
