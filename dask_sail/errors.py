@@ -26,7 +26,7 @@ __all__ = [
 class PythonDataSourceError(Exception):
     """Base of every error that this package raises.
 
-    All kinds come back whole from `pickle`, since workers raise them and clients read them.
+    All kinds come back whole from ``pickle``, since workers raise them and clients read them.
     """
 
 

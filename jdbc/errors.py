@@ -18,9 +18,9 @@ __all__ = [
 
 
 class JDBCError(Exception):
-    """Base of every error of this package; comes back whole from `pickle`.
+    """Base of every error of this package; comes back whole from ``pickle``.
 
-    No message holds a secret or the user's URL: drivers' texts pass through `jdbc.url.redact`, and
+    No message holds a secret or the user's URL: drivers' texts pass through ``redact``, and
     ours is raised ``from None``.
     """
 

@@ -200,7 +200,7 @@ def _divisions(name: str, text: str) -> tuple[float | str, ...]:
 class JDBCOptions:
     """The options of one read, from `parse`; every combination that it allows makes sense.
 
-    Fields carry our names, and Spark's in their metadata; see `option_reference` for what they
+    Fields carry our names, and Spark's in their metadata; see ``option_reference`` for what they
     mean. ``url`` has user, password, connectTimeout and driver properties merged in.
     """
 

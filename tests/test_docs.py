@@ -76,7 +76,7 @@ class Block:
 
 
 _FENCE = re.compile(
-    r"(?:<!-- not run:(?P<reason>[^>]*)-->\s*)?^```(?P<language>\w*)\n(?P<code>.*?)^```$",
+    r"(?:<!-- not run:(?P<reason>[^>]*)-->\s*)?^```(?P<language>[\w{}-]*)\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 
@@ -156,11 +156,11 @@ def shop(postgres: str) -> Iterator[dict[str, str]]:
 
 
 def page_to_run(page: Path) -> Any:
-    marks = [pytest.mark.java] if page == DOCS / "howto" / "spark.md" else []
+    marks = [pytest.mark.java] if page.name == "spark.md" else []
     return pytest.param(page, id=name_of(page), marks=marks)
 
 
-@pytest.mark.parametrize("page", map(page_to_run, RUNNING))
+@pytest.mark.parametrize("page", list(map(page_to_run, RUNNING)))
 def test_the_examples_of_a_page_run(
     page: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

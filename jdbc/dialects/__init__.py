@@ -250,7 +250,7 @@ class Dialect:
         where Arrow has a NULL, else false.
     is_nan
         SQL that is true for just the rows where Arrow has a NaN in a column of floats,
-        `query.NEVER` where there can be none; None (also of a column) where that is not certain.
+        ``query.NEVER`` where there can be none; None (also of a column) where that is not certain.
     cancel_tagged
         ``(options, tag)``: has the server end the statements whose text holds a tag. Connects. For
         connectorx, which cannot be interrupted.
