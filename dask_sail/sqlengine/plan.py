@@ -192,6 +192,9 @@ class Stage:
     chunked
         Whether a task may run it over one partition piece by piece, and give the pieces' outputs
         one after the other: scans, filters, projections and partial aggregates.
+    reducer
+        For a stage of partial aggregates by groups: a plan that takes states of them, in a hole
+        called ``states``, and gives fewer, each group once; None if there is none.
     gathered
         Why it runs in one task although its inputs have several partitions, or None.
     operators
@@ -205,6 +208,7 @@ class Stage:
     exchange: Literal["hash", "round_robin"] | None = None
     outputs: int = 1
     chunked: bool = False
+    reducer: Template | None = None
     gathered: str | None = None
     operators: str = ""
 

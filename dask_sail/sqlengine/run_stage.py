@@ -7,7 +7,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import pyarrow as pa
@@ -18,7 +18,8 @@ from .catalog import create_parquet, plain_schema, quoted
 from .errors import SQLExecutionError
 from .exchange import compact, merge
 from .functions import PythonFunction
-from .plan import Stage, WholeQuery
+from .plan import Hole, Stage, StageOutput, WholeQuery
+from .splice import Template
 
 __all__ = ["Figures", "Inputs", "Room", "StageRun", "run_stage", "transport_schema"]
 
@@ -36,10 +37,13 @@ class Room:
         Bytes that sorts, aggregates and joins may take before they spill; None for no limit.
     folder
         Where spills go.
+    states
+        Bytes of partial states that pieces may have given before those of a group become one.
     """
 
     memory: int | None = None
     folder: str = field(default_factory=tempfile.gettempdir)
+    states: int = 64 << 20
 
 
 @dataclass
@@ -117,10 +121,12 @@ class StageRun:
         versions.check(fingerprint)
         self.figures = Figures()
         self._stage = stage
+        self._fingerprint = fingerprint
         self._functions = functions
         self._room = room
         self._schema = transport_schema(stage.schema)
         self._out: list[list[pa.Table]] = []
+        self._reduce_from = room.states
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> StageRun:
@@ -147,6 +153,8 @@ class StageRun:
         for partition, table in zip(self._out, tables, strict=True):
             if table.num_rows:
                 partition.append(table)
+        if self._stage.reducer is not None and self._held() > self._reduce_from:
+            self._reduce(self._stage.reducer)
         self.figures.seconds += time.perf_counter() - start
 
     def result(self) -> list[pa.Table]:
@@ -156,6 +164,30 @@ class StageRun:
         self._out = []
         self.figures.rows_out = sum(table.num_rows for table in tables)
         return tables
+
+    def _held(self) -> int:
+        return sum(table.nbytes for partition in self._out for table in partition)
+
+    def _reduce(self, reducer: Template) -> None:
+        """Make one state of those that pieces have given for the same group."""
+        # Not of the stage's own exchange: a group is in one of its outputs already.
+        hole = Hole(StageOutput(0), "cat", self._stage.schema)
+        stage = replace(
+            self._stage,
+            template=reducer,
+            inputs={"states": hole},
+            exchange=None,
+            outputs=1,
+            reducer=None,
+        )
+        for partition in self._out:
+            if len(partition) > 1:
+                given = {"states": [partition]}
+                partition[:] = run_stage(
+                    stage, self._fingerprint, self._functions, given, self._room
+                )
+        # Where they are groups of their own, and stay as many, this is not to be done all the time.
+        self._reduce_from = max(self._room.states, 2 * self._held())
 
     def _run(self, inputs: Inputs) -> list[pa.Table]:
         groups = [given for given in inputs.values() if isinstance(given, bytes)]

@@ -241,6 +241,7 @@ class _Cutter:
         self._made: dict[tuple[bytes, _Scope | None], Producer] = {}
         self._scope: _Scope | None = None
         self._sizes: dict[int, float] = {}
+        self._finals: dict[bytes, _Node] = {}
 
     # Producers
 
@@ -287,6 +288,7 @@ class _Cutter:
         if draft.constant and in_parts:
             raise CutError(f"{node.name} would repeat its constant rows in every task")
         words = draft.words or ["values"]
+        chunked = draft.chunkwise and _is_one_table(draft.inputs)
         self.stages.append(
             Stage(
                 name="_".join(words[:6]),
@@ -295,12 +297,24 @@ class _Cutter:
                 schema=schema,
                 exchange=exchange,
                 outputs=outputs,
-                chunked=draft.chunkwise and _is_one_table(draft.inputs),
+                chunked=chunked,
+                reducer=self._reducer(body, schema) if chunked else None,
                 gathered=draft.single,
                 operators="\n".join(draft.lines),
             )
         )
         return len(self.stages) - 1
+
+    def _reducer(self, node: _Node, schema: pa.Schema) -> Template | None:
+        """Return what makes one state of several of a group, where that is sure to be right."""
+        final = self._finals.get(node.message)
+        if final is None or "gby=[]" in node.display or "lim=[" in node.display:
+            return None
+        if not _aggregates(node) <= _TAKES_STATES_TOGETHER:
+            return None
+        template = _reducing(node, final)
+        states = Hole(StageOutput(len(self.stages)), "cat", schema)
+        return template if self._prober.look(template, {"states": states}) == (schema, 1) else None
 
     def _draft(self, node: _Node, single: str | None) -> tuple[_Draft, Template]:
         draft = _Draft(node, single)
@@ -350,6 +364,8 @@ class _Cutter:
             return self._unknown(node, draft, relies)
         below = relies or name in ("SortMergeJoinExec", "WindowAggExec", "BoundedWindowAggExec")
         below = below or (name == "AggregateExec" and "Partitioned" in (_mode(node) or ""))
+        if name == "AggregateExec" and (partial := _partial_below(node)) is not None:
+            self._finals[partial.message] = node
         if _wants_states_apart(node) and _mode(node) == "Final":
             return self._operator(node, draft, [lambda: self._apart(node.children[0], draft)])
         if name == "FilterExec" and node.children[0].is_file_scan:
@@ -618,10 +634,35 @@ def _wants_states_apart(node: _Node) -> bool:
     """Whether partial states of an aggregate without groups must not come in one batch."""
     if node.name != "AggregateExec" or "gby=[]" not in node.display:
         return False
+    return not _aggregates(node) <= _TAKES_STATES_TOGETHER
+
+
+def _aggregates(node: _Node) -> set[str]:
+    """Return the names of the functions of an aggregate."""
     inside = _inside(node.message)
     aggregates = [inside[f.start : f.end] for f in fields(inside) if f.number == 2]
-    names = {_part(_inside(aggregate), 4).decode() for aggregate in aggregates}
-    return not names <= _TAKES_STATES_TOGETHER
+    return {_part(_inside(aggregate), 4).decode() for aggregate in aggregates}
+
+
+def _partial_below(node: _Node) -> _Node | None:
+    """Return the partial aggregate whose states a final one takes, through an exchange."""
+    if not (_mode(node) or "").startswith("Final"):
+        return None
+    (child,) = node.children
+    if child.name in ("RepartitionExec", "CoalescePartitionsExec"):
+        (child,) = child.children
+    return child if child.name == "AggregateExec" and _mode(child) == "Partial" else None
+
+
+def _reducing(partial: _Node, final: _Node) -> Template:
+    """Return an aggregate of states to states: the final one, with the schema of the partial."""
+    (operator,) = fields(final.message)
+    inside, given = _inside(final.message), _inside(partial.message)
+    kept = [inside[f.head : f.end] for f in fields(inside) if f.number not in _AGGREGATE_RESULT]
+    kept += [given[f.head : f.end] for f in fields(given) if f.number == _AGGREGATE_SCHEMA]
+    body = b"".join([*kept, _PARTIAL_REDUCE])
+    message = final.message[operator.head : operator.tag_end] + varint(len(body)) + body
+    return Template.compile(message, [(final.children[0].message, "states")], depth=2)
 
 
 def _around(node: _Node, inner: Sequence[Template]) -> Template:
@@ -672,6 +713,9 @@ def _width(kind: pa.DataType) -> int:
 
 _CONF_GROUPS, _CONF_LIMIT, _CONF_PROJECTION = 1, 5, 13
 _FILE_PATH, _FILE_SIZE, _FILE_RANGE = 1, 2, 5
+_AGGREGATE_MODE, _AGGREGATE_SCHEMA = 3, 14
+_AGGREGATE_RESULT = {_AGGREGATE_MODE, _AGGREGATE_SCHEMA}
+_PARTIAL_REDUCE = b"\x18\x05"  # the mode that takes states and gives states
 _PROJECTION, _LOCAL_LIMIT, _INPUT = b"\x22", b"\x3a", b"\x0a"
 _NULL = b"\x12\x05\x8a\x02\x02\x0a\x00"
 

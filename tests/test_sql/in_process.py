@@ -21,7 +21,7 @@ from dask_sail.sqlengine.plan import (
     Union,
 )
 from dask_sail.sqlengine.planner import Planner, Settings
-from dask_sail.sqlengine.run_stage import run_stage
+from dask_sail.sqlengine.run_stage import Room, StageRun, run_stage
 
 #: A stage that may run piece by piece is run in pieces of so many rows here.
 PIECE = 50
@@ -130,8 +130,11 @@ class _Run:
             return self.once(stage, given)
         ((name, [[whole]]),) = given.items()
         starts = range(0, max(whole.num_rows, 1), PIECE)
-        pieces = [self.once(stage, {name: [[whole.slice(i, PIECE)]]}) for i in starts]
-        return [pa.concat_tables(each) for each in zip(*pieces, strict=True)]
+        room = Room(states=0)  # so that states of the pieces are put together early
+        with StageRun(stage, self.plan.fingerprint, self.plan.functions, room) as run:
+            for i in starts:
+                run.add({name: [[whole.slice(i, PIECE)]]})
+            return run.result()
 
     def once(self, stage: Stage, given: Mapping[str, Any]) -> list[pa.Table]:
         return run_stage(stage, self.plan.fingerprint, self.plan.functions, given)

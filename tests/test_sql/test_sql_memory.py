@@ -90,3 +90,19 @@ def test_an_aggregate_over_a_partition_of_4_gb_holds_little_of_it() -> None:
     print(grown)
     """
     assert float(printed(code)) < 300  # MiB
+
+
+def test_partial_states_of_many_groups_take_no_more_than_the_groups() -> None:
+    code = """
+    sql = "SELECT a % 200000 AS g, count(*) AS n, sum(c) AS s, max(b) AS m FROM t GROUP BY 1"
+    result(sql, 2).compute()
+    query = result(sql, 512)
+    table, grown = peak_of(query.compute)
+    n = 512 * ROWS
+    assert table.num_rows == 200000, table.num_rows
+    assert sum(table["n"].to_pylist()) == n
+    assert sum(table["s"].to_pylist()) == 3 * n * (n - 1) // 2
+    print(grown)
+    """
+    # 67 million rows in pieces, whose states would be 64 million of 32 bytes: 1,950 MiB and more.
+    assert float(printed(code)) < 600  # MiB

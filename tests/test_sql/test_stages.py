@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from datafusion import Accumulator, udaf
 
-from dask_sail.sqlengine import stages
+from dask_sail.sqlengine import run_stage, stages
 from dask_sail.sqlengine.functions import PythonFunction
 from dask_sail.sqlengine.plan import FileGroups, Stage, TablePartitions
 
@@ -170,6 +170,55 @@ def test_a_grouping_is_two_stages_around_an_exchange(shape):
 def test_only_what_takes_rows_piece_by_piece_is_run_so(sql, chunked, shape):
     first = next(s for s in shape(sql) if _reads_a_table(s))
     assert first.chunked is chunked
+
+
+@pytest.mark.parametrize(
+    "aggregates",
+    [
+        "count(*), sum(id), avg(dec), sum(dec), min(s), max(dt), bool_or(b), bit_xor(id)",
+        "count(distinct s), sum(id) FILTER (WHERE s <> 'a'), stddev(id), corr(id, length(s))",
+        "median(id), approx_distinct(s), max(ts), covar_samp(id, g), any_value(g * 0)",
+        "array_sort(array_agg(id)), regr_slope(id, length(s)), bit_and(id), var_pop(id)",
+    ],
+)
+@pytest.mark.parametrize("keys", ["g", "cat, g", "dec % 3, s", "l", "1"])
+def test_states_of_pieces_become_one(aggregates, keys, in_process, tables, references, corpus):
+    """Whatever the states are, those of a group are put together as DataFusion does it."""
+    group = "" if keys == "1" else f" GROUP BY {keys}"
+    sql = f"SELECT {keys}, {aggregates} FROM t{group}"
+    planner = in_process.planner_over(tables)
+    (first, *_) = planner.plan(sql).stages
+    assert first.chunked
+    assert (first.reducer is not None) == bool(group)
+    whole = pa.concat_tables(tables["t"]).select(first.inputs["in0"].schema.names)
+    pieces = [whole.slice(i, 50) for i in range(0, whole.num_rows, 50)]
+    counts = []
+    for most in (0, 1 << 30):
+        room = run_stage.Room(states=most)
+        fingerprint = planner.plan(sql).fingerprint
+        with run_stage.StageRun(first, fingerprint, (), room) as run:
+            for piece in pieces:
+                run.add({"in0": [[piece]]})
+            counts.append(sum(table.num_rows for table in run.result()))
+    if group:
+        assert counts[0] < counts[1]
+    else:
+        assert counts == [len(pieces)] * 2
+    wanted = references[False].sql(sql).to_arrow_table()
+    corpus.compare(in_process.answer(planner, tables, sql), wanted, sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT DISTINCT g FROM t LIMIT 3",  # it gives three groups, and no others
+        "SELECT g, biggest(id) FROM t GROUP BY g",  # who knows what its states are
+        "SELECT g, count(*) FROM t WHERE id > (SELECT min(id) FROM u) GROUP BY g",
+        "SELECT g, max(x) OVER (PARTITION BY g) FROM t",
+    ],
+)
+def test_other_states_are_left_alone(sql, planners):
+    assert all(stage.reducer is None for stage in planners[4, "off"].plan(sql).stages)
 
 
 def _reads_a_table(stage: Stage) -> bool:
