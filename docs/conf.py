@@ -78,7 +78,7 @@ class LinkNames(SphinxPostTransform):
 
 
 def find_by_last_name(app: Sphinx, env: Any, node: pending_xref, text: nodes.Element) -> Any:
-    """Resolve `Scan` of a docstring, or `Scan.columns`, wherever in its package it has its place."""
+    """Resolve `Scan` of a docstring, or `Scan.columns`, wherever in its package it stands."""
     if node.get("refdomain") != "py":
         return None
     domain = env.domains.python_domain

@@ -96,6 +96,7 @@ _SLOW = (
     "test_reaching.py",
     "test_read_sql.py",
     "test_shuffle.py",
+    "test_site.py",
     "test_snapshot.py",
     "test_sql_cluster.py",
     "test_sqlite_reads.py",
