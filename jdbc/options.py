@@ -106,10 +106,6 @@ def _count(name: str, text: str) -> int:
     return number
 
 
-def _fetchsize(name: str, text: str) -> int:
-    return _count(name, text) or 65536
-
-
 def _partitioning(name: str, text: str) -> str:
     kind = text.strip().lower()
     if kind not in ("range", "auto", "physical"):
@@ -265,7 +261,7 @@ class JDBCOptions:
         default_text="none",
     )
     fetchsize: int = _option(
-        "fetchsize", "Rows per batch; 0 is the default", _fetchsize, default=65536
+        "fetchsize", "Rows per batch; 0 is the default", _count, default=65536
     )
     query_timeout: int = _option(
         "queryTimeout", "Seconds until a query is cancelled; 0 is never", _count, default=0
@@ -309,7 +305,9 @@ class JDBCOptions:
         default=False,
     )
     driver_properties: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
-    # No options: what the source opened for a computation, and the pages of one partition.
+    # No options: whether the user chose the fetchsize, what the source opened for a computation, and
+    # the pages of one partition.
+    chose_fetchsize: bool = False
     imported_snapshot: str | None = None
     pages: Mapping[str, Any] | None = field(default=None, hash=False)
 
@@ -338,6 +336,9 @@ class JDBCOptions:
             for key, item in given.items()
             if key in known and key != "url"
         }
+        if values.get("fetchsize") == 0:
+            del values["fetchsize"]
+        values["chose_fetchsize"] = "fetchsize" in values
         _check_relation(values)
         for name in ("dbtable", "query"):
             if name in values:

@@ -30,7 +30,7 @@ def read(
 ) -> Iterator[pa.RecordBatch]:
     """Run one SELECT, as `jdbc.engines.Engine.read`."""
     names = [f"{i}" for i in range(len(columns))]
-    if options.fetchsize == type(options).fetchsize:  # the default, and not the user's choice
+    if not options.chose_fetchsize:
         options = replace(options, fetchsize=_ROWS)
     try:
         with dialect.dbapi_rows(options, sql, cancellation) as chunks:

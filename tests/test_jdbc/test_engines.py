@@ -107,6 +107,19 @@ def test_a_stream_that_is_closed_early_leaves_no_session(
     assert until_none(db) == []
 
 
+@pytest.mark.parametrize(
+    ("fetchsize", "most"), [({}, 8192), ({"fetchsize": "0"}, 8192), ({"fetchsize": "65536"}, 65536)]
+)
+def test_python_values_come_in_smaller_batches_unless_fetchsize_is_given(
+    shop: dict[str, str], fetchsize: dict[str, str], most: int
+) -> None:
+    options = shop | {"query": "SELECT generate_series(1, 70000) AS a", "engine": "fallback"}
+    options |= fetchsize
+    source = JDBCArrowDataSource()
+    (spec,) = source.plan_partitions(options)
+    assert max(batch.num_rows for batch in source.read_partition(spec, options)) == most
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_read_leaves_no_session_behind(
     shop: dict[str, str], db: psycopg.Connection[Any], engine: str
