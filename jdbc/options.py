@@ -260,9 +260,7 @@ class JDBCOptions:
         default=(),
         default_text="none",
     )
-    fetchsize: int = _option(
-        "fetchsize", "Rows per batch; 0 is the default", _count, default=65536
-    )
+    fetchsize: int = _option("fetchsize", "Rows per batch; 0 is the default", _count, default=65536)
     query_timeout: int = _option(
         "queryTimeout", "Seconds until a query is cancelled; 0 is never", _count, default=0
     )
@@ -305,8 +303,8 @@ class JDBCOptions:
         default=False,
     )
     driver_properties: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
-    # No options: whether the user chose the fetchsize, what the source opened for a computation, and
-    # the pages of one partition.
+    # No options: whether fetchsize is the user's, what the source opened for a computation, and the
+    # pages of one partition.
     chose_fetchsize: bool = False
     imported_snapshot: str | None = None
     pages: Mapping[str, Any] | None = field(default=None, hash=False)
