@@ -27,6 +27,7 @@ __all__ = [
     "predicate_condition",
     "range_sql",
     "select_sql",
+    "sum_sql",
 ]
 
 _MAX_VALUES = 10_000
@@ -76,6 +77,12 @@ def count_sql(
     # Named, as SQL Server wants; without AS, which Oracle does not take.
     rows = _limited(options, dialect, "1 AS one", conditions, limit, prepared=False)
     return f"{_prefix(options)}SELECT {dialect.count} FROM ({rows}) counted"  # noqa: S608 - made here
+
+
+def sum_sql(items: Sequence[str]) -> str:
+    """Return the sum of expressions, however many: databases limit how deep they may nest."""
+    groups = (f"({' + '.join(items[i : i + 100])})" for i in range(0, len(items), 100))
+    return " + ".join(groups)
 
 
 def plain_select(options: JDBCOptions, items: str, tail: str = "") -> str:

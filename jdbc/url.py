@@ -99,6 +99,13 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+# What Python's drivers for MySQL call it, as a URL of SQLAlchemy does -> the Java drivers' name.
+_FROM_PYTHON = {
+    "unix_socket": "localSocket",
+    "ssl_ca": "sslrootcert",
+    "ssl_cert": "sslcert",
+    "ssl_key": "sslkey",
+}
 # What the Java driver calls it, in lower case -> libpq's keyword, and libpq's words for its values.
 _FROM_PGJDBC: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "gssencmode": ("gssencmode", {}),
@@ -144,7 +151,7 @@ _POSTGRESQL = DriverProperties(
     ignored=_names(
         """adaptiveFetch adaptiveFetchMaximum adaptiveFetchMinimum allowEncodingChanges
         assumeMinServerVersion autosave binaryTransfer binaryTransferDisable binaryTransferEnable
-        cancelSignalTimeout cleanupSavepoints databaseMetadataCacheFields
+        cancelSignalTimeout cleanupSavepoints client_encoding databaseMetadataCacheFields
         databaseMetadataCacheFieldsMiB defaultRowFetchSize disableColumnSanitiser
         escapeSyntaxCallMode hideUnprivilegedObjects hostRecheckSeconds logServerErrorDetail
         logUnclosedConnections loggerFile loggerLevel maxResultBuffer maxSendBufferSize
@@ -158,11 +165,12 @@ _MYSQL = DriverProperties(
     passed=_names(
         """sslMode useSSL verifyServerCertificate sslrootcert serverSslCert sslcert sslkey
         localSocket socketTimeout connectionTimeZone serverTimezone zeroDateTimeBehavior
-        tinyInt1isBit yearIsDateType"""
-    ),
+        tinyInt1isBit yearIsDateType connect_timeout"""
+    )
+    | _FROM_PYTHON.keys(),
     ignored=_names(
         """allowPublicKeyRetrieval autoReconnect cachePrepStmts cacheServerConfiguration
-        characterEncoding defaultFetchSize elideSetAutoCommits
+        characterEncoding charset use_unicode defaultFetchSize elideSetAutoCommits
         forceConnectionTimeZoneToSession maintainTimeStats maxReconnects noDatetimeStringSync
         permitMysqlScheme prepStmtCacheSize prepStmtCacheSqlLimit preserveInstants
         rewriteBatchedStatements tcpKeepAlive tcpNoDelay useBatchMultiSend useCompression
@@ -179,9 +187,10 @@ PROPERTIES: Mapping[str, DriverProperties] = MappingProxyType(
         "sqlite": DriverProperties(
             passed=frozenset({"busy_timeout", "cache_size", "mmap_size"}),
             ignored=_names(
-                """cache immutable date_class date_precision date_string_format encoding
-                foreign_keys journal_mode journal_size_limit locking_mode mode open_mode page_size
-                shared_cache synchronous temp_store transaction_mode"""
+                """cache cached_statements check_same_thread date_class date_precision
+                date_string_format detect_types encoding foreign_keys immutable isolation_level
+                journal_mode journal_size_limit locking_mode mode open_mode page_size shared_cache
+                synchronous temp_store timeout transaction_mode uri"""
             ),
         ),
         "duckdb": DriverProperties(
@@ -541,8 +550,9 @@ def _split_scheme(text: str) -> tuple[str, str]:
                 "bad_url", "is not a JDBC URL", "write e.g. 'jdbc:sqlserver://host;databaseName=db'"
             )
         if name in ("sqlite", "duckdb"):
-            # SQLAlchemy: three slashes before a relative path, four before an absolute one.
-            rest = rest.removeprefix("///")
+            # SQLAlchemy: three slashes before a relative path, four before an absolute one; with
+            # two it is a database in memory.
+            rest = rest.removeprefix("///") if rest != "//" else ""
     return name, rest
 
 
@@ -761,6 +771,9 @@ def _mysql(rest: str, props: _Properties) -> dict[str, Any]:
         "required": "require", "trust": "require", "verify_ca": "verify-ca",
         "verify-ca": "verify-ca", "verify_identity": "verify-full", "verify-full": "verify-full",
     }  # fmt: skip
+    for python_name, name in _FROM_PYTHON.items():
+        if (text := props.take(python_name)) is not None:
+            props.add(name, text)
     mode = _ssl_mode(props.take("sslMode"), words)
     use, verify = props.take_flag("useSSL"), props.take_flag("verifyServerCertificate")
     if mode is None and use is not None:
@@ -770,12 +783,14 @@ def _mysql(rest: str, props: _Properties) -> dict[str, Any]:
     ssl = _ssl(mode, props)
     if ssl is not None and mode is None:
         ssl = replace(ssl, mode="verify-full")  # who names an authority wants it to be asked
+    seconds = props.take_seconds("connect_timeout")
+    milliseconds = props.take_seconds("connectTimeout", per_second=1000)
     return parts | {
         "database": _decode(path, plus=True) or None,
         "ha": ha,
         "ssl": ssl,
         "socket": props.take("localSocket"),
-        "connect_timeout_s": props.take_seconds("connectTimeout", per_second=1000),
+        "connect_timeout_s": seconds if milliseconds is None else milliseconds,
         "socket_timeout_s": props.take_seconds("socketTimeout", per_second=1000),
         "timezone": props.take("serverTimezone", "connectionTimeZone"),
     }

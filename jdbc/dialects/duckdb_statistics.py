@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from ..options import JDBCOptions
-from ..query import plain_select
+from ..query import plain_select, sum_sql
 from ..tokens import name_parts
 from . import Ask, Column, KeyValues
 
@@ -86,7 +86,7 @@ def size(ask: Ask, options: JDBCOptions, columns: Sequence[Column]) -> int:
     """Return about how many bytes the values take in Arrow; on disk they are compressed."""
     names = ", ".join(map(_quoted, columns))
     rows = plain_select(options, names, f"USING SAMPLE reservoir({_WIDTHS} ROWS)")
-    width = " + ".join(map(_width, columns))
+    width = sum_sql([_width(column) for column in columns])
     sample = ask(f"SELECT {width} FROM ({rows}) AS sampled")  # noqa: S608 - made here
     total = sum(int(length) for (length,) in sample)
     return total * _counted(ask, options) // max(len(sample), 1)

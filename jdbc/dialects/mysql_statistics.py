@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..options import JDBCOptions
-from ..query import plain_select
+from ..query import plain_select, sum_sql
 from ..tokens import name_parts
 from . import Ask, Column, KeyValues
 
@@ -107,7 +107,7 @@ def size(ask: Ask, options: JDBCOptions, columns: Sequence[Column]) -> int:
     table = _table(ask, options)
     rows = _counted(ask, options) if table is None else _expected(ask, options)
     names = ["`" + column.name.replace("`", "``") + "`" for column in columns]
-    width = " + ".join(f"coalesce(length({name}), 0)" for name in names)
+    width = sum_sql([f"coalesce(length({name}), 0)" for name in names])
     lengths = ask(plain_select(options, width, f"LIMIT {_WIDTHS}"))
     text = sum(int(length) for (length,) in lengths) * rows // max(len(lengths), 1)
     # The catalogue is behind after many INSERTs.

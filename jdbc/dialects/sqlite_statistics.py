@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from ..options import JDBCOptions
-from ..query import plain_select
+from ..query import plain_select, sum_sql
 from ..tokens import name_parts
 from . import Ask, Column, KeyValues
 
@@ -99,9 +99,7 @@ def size(ask: Ask, options: JDBCOptions, columns: Sequence[Column]) -> int:
         f"CASE WHEN typeof({name}) IN ('text', 'blob') THEN length(CAST({name} AS BLOB)) ELSE 8 END"
         for name in quoted
     ]
-    # In groups, as SQLite takes no expression that is a thousand deep.
-    groups = (f"({' + '.join(items[i : i + 100])})" for i in range(0, len(items), 100))
-    weighted, _ = _sampled(ask, options, " + ".join(groups), 1)
+    weighted, _ = _sampled(ask, options, sum_sql(items), 1)
     return round(sum(float(value) * weight for value, weight in weighted))
 
 

@@ -145,7 +145,6 @@ BOUNDS = {"partitionColumn": "id", "lowerBound": "1", "upperBound": "2", "numPar
         ({"url": "jdbc:postgresql://h/d?zzz=1"}, "unknown property 'zzz'"),
         ({"url": "jdbc:postgresql://h/d?sslmode=require", "sslmode": "disable"}, "'sslmode' twice"),
         # Would make the drivers read text in another encoding.
-        ({"client_encoding": "latin1"}, "'client_encoding' is not an option"),
         ({"lowerBound": "1"}, "needs 'partitionColumn', 'upperBound', 'numPartitions'"),
         ({"partitionColumn": "id"}, "'partitionColumn' needs 'numPartitions' beside it"),
         ({"upperBound": "9", "partitionColumn": "id"}, "needs 'lowerBound', 'numPartitions'"),
@@ -225,6 +224,8 @@ def test_what_asks_for_nothing_is_silent(options):
         ({"url": f"{URL}?reWriteBatchedInserts=true"}, "'reWriteBatchedInserts' is ignored"),
         ({"url": f"{URL}?socketTimeout=5"}, "'socketTimeout' is ignored: queryTimeout"),
         ({"url": "jdbc:sqlite:file:x.db?mode=rwc"}, "'mode' is ignored"),
+        ({"url": "mysql+pymysql://u@h/d?charset=utf8mb4"}, "'charset' is ignored"),
+        ({"url": "postgresql+psycopg2://h/d?client_encoding=utf8"}, "'client_encoding' is ignored"),
     ],
 )
 def test_what_is_ignored_is_named(options, message):

@@ -175,6 +175,24 @@ def test_connectorx_gets_all_that_the_url_asks_or_refuses(vector):
                 "ssl": {"mode": "verify-ca"},
             },
         ),
+        (  # as SQLAlchemy has it, for Python's drivers
+            "mysql+pymysql://u@h/d?charset=utf8mb4&ssl_ca=/ca&connect_timeout=5&unix_socket=/s",
+            {
+                "dialect": "mysql",
+                "hosts": [["h", 3306]],
+                "database": "d",
+                "user": "u",
+                "socket": "/s",
+                "ssl": {"mode": "verify-full"},
+                "connect_timeout_s": 5.0,
+                "props": {"charset": "utf8mb4"},
+            },
+        ),
+        ("sqlite://", {"dialect": "sqlite", "memory": True}),
+        (
+            "sqlite:///file:/a%20b.db?mode=ro&uri=true",
+            {"dialect": "sqlite", "path": "/a b.db", "props": {"mode": "ro", "uri": "true"}},
+        ),
         (
             "jdbc:sqlserver://h:1444;encrypt=true;trustServerCertificate=true;",
             {"dialect": "sqlserver", "hosts": [["h", 1444]], "ssl": {"mode": "require"}},
