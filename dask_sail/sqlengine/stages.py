@@ -12,6 +12,7 @@ import functools
 import itertools
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -64,6 +65,9 @@ _CHUNKWISE = {
     "ProjectionExec",
     "UnnestExec",
 }
+_WINDOWS = {"BoundedWindowAggExec", "WindowAggExec"}
+#: As DataFusion 55 names a function that has them; the one of an argument is in parentheses.
+_IN_WINDOW = re.compile(r" FILTER | IGNORE NULLS\b")
 _JOINS = {"HashJoinExec", "NestedLoopJoinExec", "CrossJoinExec"}
 #: Joins that give rows of the left side which no row of the right one has matched, or has: where
 #: one task saw all of the left and some of the right, it could not know.
@@ -133,6 +137,7 @@ def cut(plan: ExecutionPlan, catalog: Catalog, settings: Settings, prober: Probe
     """
     top = _Node(plan, catalog.context)
     _check(top)
+    _check_bytes(top, catalog.context)
     cutter = _Cutter(catalog, settings, prober)
     root = cutter.producer(top)
     return Cut(tuple(cutter.stages), root, tuple(cutter.scans))
@@ -608,8 +613,41 @@ _Build = Callable[[], Template]
 def _check(node: _Node) -> None:
     if node.name in _WHOLE:
         raise CutError(f"{node.name} does not run in parts: {_WHOLE[node.name]}")
+    if node.name in _WINDOWS and any(map(_IN_WINDOW.search, _window_names(node))):
+        raise CutError(
+            "the FILTER and IGNORE NULLS of a window function are in no serialised plan; in place "
+            "of FILTER write e.g. sum(CASE WHEN condition THEN x END) OVER (...)"
+        )
     for child in node.children:
         _check(child)
+
+
+def _window_names(node: _Node) -> Iterator[str]:
+    """Yield how functions are called, without what is in parentheses."""
+    inside = _inside(node.message)
+    for one in (inside[f.start : f.end] for f in fields(inside) if f.number == 2):
+        text = _part(one, 8).decode()
+        # A text may hold any parenthesis: all that is said counts then.
+        while '"' not in text and (shorter := re.sub(r"\([^()]*\)", "", text)) != text:
+            text = shorter
+        yield text
+
+
+def _check_bytes(top: _Node, ctx: SessionContext) -> None:
+    """Compare a plan with what its bytes are read as: they do not hold all that it may say."""
+    read = _Node(ExecutionPlan.from_bytes(ctx, top.message), ctx)
+    lost = Counter(_said(top)) - Counter(_said(read))
+    if lost:
+        raise CutError(f"a serialised plan does not keep {next(iter(lost))[:200]}")
+
+
+def _said(node: _Node) -> Iterator[str]:
+    # Reading wraps the inputs of a union in one more projection each, and forgets of an exchange
+    # that its input happens to be sorted.
+    if node.name not in ("ProjectionExec", "RepartitionExec"):
+        yield node.display
+    for child in node.children:
+        yield from _said(child)
 
 
 def _exchange(node: _Node) -> Literal["hash", "round_robin"] | None:
