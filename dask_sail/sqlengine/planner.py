@@ -74,7 +74,8 @@ class Planner:
 
     def schema(self, sql: str) -> pa.Schema:
         """Return the names and types of a query's columns."""
-        return plain_schema(self._frame(sql).schema())
+        frame = self._frame(sql)
+        return self._schema(frame, frame.optimized_logical_plan())
 
     def _frame(self, sql: str) -> DataFrame:
         options = SQLOptions().with_allow_ddl(allow=False).with_allow_dml(allow=False)
@@ -85,14 +86,24 @@ class Planner:
             raise SQLError(f"{kind.upper()} is no query; write SELECT")
         return frame
 
+    def _schema(self, frame: DataFrame, optimized: LogicalPlan) -> pa.Schema:
+        """Return names as they are written, and types as they are after coercion.
+
+        Before it, a UNION or a CASE of several types has that of the first.
+        """
+        typed = self._catalog.context.create_dataframe_from_logical_plan(optimized).schema()
+        pairs = zip(frame.schema(), typed, strict=True)
+        return plain_schema(pa.schema([given.with_type(kind.type) for given, kind in pairs]))
+
     def _planned(self, sql: str) -> DistributedPlan:
         frame = self._frame(sql)
         physical = frame.execution_plan()
-        schema = plain_schema(frame.schema())
+        optimized = frame.optimized_logical_plan()
+        schema = self._schema(frame, optimized)
         reason = versions.doubt()
         if reason is None:
             try:
-                return self._cut(sql, frame, physical, schema)
+                return self._cut(sql, optimized, physical, schema)
             except stages.CutError as error:
                 reason = str(error)
             except Exception as error:  # noqa: BLE001 - the query can still run whole
@@ -108,7 +119,7 @@ class Planner:
             scans=self._whole_tables(sql),
             schema=schema,
             fingerprint=versions.fingerprint(),
-            ordered=_is_ordered(frame.optimized_logical_plan()),
+            ordered=_is_ordered(optimized),
             functions=self._functions,
             fallback=reason,
             tables=tuple(self._tables.values()),
@@ -116,7 +127,7 @@ class Planner:
         )
 
     def _cut(
-        self, sql: str, frame: DataFrame, physical: ExecutionPlan, schema: pa.Schema
+        self, sql: str, optimized: LogicalPlan, physical: ExecutionPlan, schema: pa.Schema
     ) -> DistributedPlan:
         cut = stages.cut(physical, self._catalog, self._settings, self._prober)
         given = stages.schema_of(cut)
@@ -129,7 +140,7 @@ class Planner:
             scans=cut.scans,
             schema=schema,
             fingerprint=versions.fingerprint(),
-            ordered=_is_ordered(frame.optimized_logical_plan()),
+            ordered=_is_ordered(optimized),
             functions=self._functions,
         )
 

@@ -123,6 +123,7 @@ def is_ordered(sql: str) -> bool:
 
 DUCKDB_LACKS = {
     "approx_percentile_cont": "has another function for it, with another answer",
+    "ignore nulls": "wants it within the parentheses",
     "stddev": "raises an error where a value is NaN",
     "tablesample": "samples blocks of its own",
 }

@@ -54,6 +54,58 @@ def test_queries_over_a_source(
     check(context(corpus, pieces, *CORE), corpus.queries()[number])
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select id, count(*) filter (where b) over (partition by g) from t",
+        "select id, sum(g) filter (where x > 1) over (order by id) as q from t",
+        "select b, sum(count(*) filter (where g > 1)) over (partition by b) from t group by b, s",
+        "select id, sum(case when s = '(' then 0 else g end) filter (where b) over () from t",
+        "select id, first_value(s) ignore nulls over (order by id) from t",
+        "select id, lag(s, 2) ignore nulls over (partition by g order by id) from t",
+        "select id, nth_value(s, 2) ignore nulls over (partition by g order by id) from t",
+        "select sum(g) from t group by grouping sets (())",
+        "select count(*), max(id) from e group by grouping sets ((), ())",
+        "select sum(g), s from t group by grouping sets ((), (s), ())",
+    ],
+)
+def test_what_a_serialised_plan_does_not_hold(
+    corpus: ModuleType, check: Compared, pieces: dict[str, Any], sql: str
+) -> None:
+    check(context(corpus, pieces, *CORE), sql)
+
+
+def test_a_filter_within_the_argument_of_a_window_is_no_reason_to_run_whole(
+    pieces: dict[str, Any],
+) -> None:
+    ctx = dask_sail.SQLContext(pieces)
+    within = "select b, sum(count(*) filter (where g > 1)) over (partition by b) from t group by b"
+    assert "runs whole" not in str(ctx.explain(within))
+    own = "select id, count(*) filter (where b) over (partition by g) from t"
+    assert "FILTER and IGNORE NULLS of a window" in str(ctx.explain(own))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select g from t union select dec from t",
+        "select s as k from t union all select cast(id as varchar) from u",
+        "select null as n union all select id from u",
+        "select dt as d from t union select ts from t",
+        "select case g when 1 then dec when 2 then 0 end as c from t",
+        "select k, count(*) from (select g as k from t union all select x from u) group by k",
+    ],
+)
+def test_types_that_meet(
+    corpus: ModuleType, check: Compared, pieces: dict[str, Any], sql: str
+) -> None:
+    ctx = context(corpus, pieces, *CORE)
+    check(ctx, sql)
+    assert "runs whole" not in str(ctx.explain(sql))
+    told = ctx.to_arrow(f"describe {sql}").column("data_type").to_pylist()
+    assert told == [str(kind) for kind in ctx.to_arrow(sql).schema.types]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", [one for one in GRID if one != CORE], ids=str)
 def test_queries_over_a_source_in_every_setting(
