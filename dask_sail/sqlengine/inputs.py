@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Any, Protocol
 
 import dask.dataframe as dd
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from dask.base import tokenize
@@ -222,7 +223,7 @@ class FrameTable:
 def _frame_types(meta: pd.DataFrame, label: str) -> pa.Schema:
     fields = []
     for name, dtype in meta.dtypes.items():
-        if pd.api.types.is_object_dtype(dtype):
+        if isinstance(dtype, np.dtype) and dtype.kind == "O":
             kind = pa.string()  # nothing else is known of it
         else:
             (kind,) = arrow_table(meta[[name]], label).schema.types

@@ -208,9 +208,14 @@ def _filling(work: StageWork, name: str, partitions: list[list[Rows]]) -> Any:
     schema, table = work.stage.inputs[name].schema, work.tables.get(name, "")
     limit = work.limits.get(name)
     return [
-        [as_table(rows, schema, table).slice(0, limit) for rows in partition]
+        [_first(as_table(rows, schema, table), limit) for rows in partition]
         for partition in partitions
     ]
+
+
+def _first(table: pa.Table, limit: int | None) -> pa.Table:
+    # A slice of a table without columns has as many rows as it is told.
+    return table if limit is None else table.slice(0, min(limit, table.num_rows))
 
 
 def as_table(rows: Any, schema: pa.Schema, table: str) -> pa.Table:

@@ -426,3 +426,27 @@ def test_a_repeated_query_is_planned_in_an_instant(ctx: dask_sail.SQLContext) ->
 def test_what_the_time_is_is_planned_each_time(ctx: dask_sail.SQLContext) -> None:
     first = ctx.to_arrow("SELECT now() AS t")["t"][0].as_py()
     assert ctx.to_arrow("SELECT now() AS t")["t"][0].as_py() > first
+
+
+@pytest.mark.parametrize("kind", ["arrow", "pandas", "frame", "query"])
+def test_rows_without_columns_are_no_more_than_there_are(kind):
+    frame = pd.DataFrame({"n": range(10)})
+    table = pa.table({"n": range(10)})
+    parts = dd.from_pandas(frame, npartitions=3)
+    tables = {
+        "arrow": table,
+        "pandas": frame,
+        "frame": parts,
+        "query": dask_sail.sql("SELECT n FROM t", t=parts),
+    }
+    ctx = dask_sail.SQLContext({"t": tables[kind]}, target_partitions=2)
+    for limit, rows in (("LIMIT 100", 10), ("LIMIT 100 OFFSET 8", 2), ("LIMIT 3", 3)):
+        got = ctx.to_arrow(f"SELECT count(*) AS rows FROM (SELECT * FROM t {limit})")
+        assert got.to_pydict() == {"rows": [rows]}
+
+
+def test_a_result_with_an_interval_is_a_table_again():
+    ctx = dask_sail.SQLContext({"t": pa.table({"n": [1, 2]})})
+    ctx.register("i", ctx.sql("SELECT n, interval '1 month' AS i FROM t"))
+    got = ctx.to_arrow("SELECT n, date '2024-01-31' + i AS d FROM i ORDER BY n")
+    assert [str(d)[:10] for d in got["d"].to_pylist()] == ["2024-02-29", "2024-02-29"]
