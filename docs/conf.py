@@ -25,19 +25,18 @@ copybutton_selector = "div:not(.highlight-text) > div.highlight pre"  # code, no
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 150
+toc_object_entries_show_parents = "hide"
 autodoc_mock_imports = ["pyspark"]  # the site is the same where that is not installed
 numpydoc_show_class_members = False  # autodoc lists them
 default_role = "py:obj"
 
 nitpick_ignore_regex = [
-    # Other packages have pages elsewhere, and the build asks no network.
-    (
-        r"py:.*",
-        r"(pyarrow|pandas|dask|datafusion|connectorx|adbc_driver_manager|typing|collections|os|pathlib)\..*",
-    ),
-    (r"py:.*", r"StructType|SourceReader"),  # Spark's, as the mocked PySpark has them
-    (r"py:.*", r"jdbc\.url\.JDBCUrl|jdbc\.datasource\.WantedScan"),  # in signatures alone
-    (r"py:.*", r"tuple\[.*"),  # numpydoc cuts the types of attributes at their commas
+    # Types in signatures: those of other packages, and our private ones, have no place here. What
+    # docstrings name is `py:obj`, and has one.
+    (r"py:class", r".*"),
+    # The build asks no network for the pages of others.
+    (r"py:obj", r"(pyarrow|pandas|dask|datafusion|connectorx|adbc_driver_manager)\..*"),
 ]
 
 html_theme = "furo"
@@ -95,7 +94,15 @@ def find_by_last_name(app: Sphinx, env: Any, node: pending_xref, text: nodes.Ele
     return None
 
 
+def leave_out_constructors(
+    app: Sphinx, what: str, name: str, thing: Any, options: Any, signature: str, returns: str
+) -> tuple[str, None] | None:
+    """Show no ``(*args, **kwargs)`` for a Protocol, which nobody makes an instance of."""
+    return ("", None) if getattr(thing, "_is_protocol", False) else None
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("autodoc-process-signature", leave_out_constructors)
     app.connect("source-read", make_navigation)
     app.connect("missing-reference", find_by_last_name)
     app.add_post_transform(LinkNames)
