@@ -563,20 +563,40 @@ class SQLContext:
         name = statement.name
         if not self._is_free(name, statement.replace, statement.if_not_exists, sql):
             return _said(f"view {name.text} was there already")
-        planner, text = self._planner(), self._spelt(statement.sql)
-        self._checked(planner.schema, text, sql)
-        before = dict(self._views)
+        self._checked(self._planner().schema, self._spelt(statement.sql), sql)
+        before = dict(self._inputs), dict(self._parquet), dict(self._views)
+        replaced = name.text in self.tables()
         self._forget(name.text)
-        self._views[name.text] = statement.sql.strip()
         failure: SQLQueryError
         try:
+            if replaced:
+                self._check_reads_others(name.text, statement.sql, sql)
+            self._views[name.text] = statement.sql.strip()
             self._ordered_views()
+            self._forget_plans()
             return _said(f"view {name.text} created")
-        except SQLStatementError as error:
+        except SQLQueryError as error:
             failure = error
-        self._views = before
+        self._inputs, self._parquet, self._views = before
         self._forget_plans()
         raise failure
+
+    def _check_reads_others(self, name: str, query: str, sql: str) -> None:
+        """See that a query over all there was is one without what it is to replace as well."""
+        self._views[name] = query
+        self._ordered_views()  # tells the way round
+        del self._views[name]
+        try:
+            self._checked(self._planner().schema, self._spelt(query), sql)
+        except SQLQueryError:
+            failed = True
+        else:
+            failed = False
+        if failed:
+            raise SQLStatementError(
+                f"view {name!r} reads itself; give it a name of its own, or its query in place of "
+                "its name"
+            )
 
     def _drop(self, statement: ddl.Drop, sql: str) -> pa.Table:
         kind = "view" if statement.view else "table"

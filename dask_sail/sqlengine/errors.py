@@ -158,11 +158,13 @@ _TYPES = re.compile(
 )
 # What would be advice for another program: names are matched ignoring case here.
 _NOT_FOR_US = re.compile(r"\nColumn names are case sensitive\.[^\n]*")
+# What DataFusion prints for its own developers.
+_INSIDES = re.compile(r"(does not support logical expression \w+)\(.*", re.DOTALL)
 # The types are listed again below it, and nobody has to report what is no bug.
 _EACH_SIGNATURE = re.compile(r", errors: .*?No function matches", re.DOTALL)
 _PREFIX = re.compile(
     r"^(?:DataFusion error: |Error during planning: |Schema error: |SQL error: |Internal error: |"
-    r"Optimizer rule '\w+' failed\ncaused by\n|Arrow error: |Execution error: )+"
+    r"(?:Optimizer rule '\w+' failed|type_coercion)\ncaused by\n|Arrow error: |Execution error: )+"
 )
 
 
@@ -182,7 +184,7 @@ def query_error(
     """
     text = _NOT_FOR_US.sub("", str(error)).strip()
     text = _EACH_SIGNATURE.sub(". No function matches", text)
-    message = _PREFIX.sub("", text)
+    message = _INSIDES.sub(r"\1", _PREFIX.sub("", text))
     if found := _SYNTAX.search(text):
         place = _AT.search(found[1])
         message = _AT.sub("", found[1])

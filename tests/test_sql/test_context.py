@@ -450,3 +450,31 @@ def test_a_result_with_an_interval_is_a_table_again():
     ctx.register("i", ctx.sql("SELECT n, interval '1 month' AS i FROM t"))
     got = ctx.to_arrow("SELECT n, date '2024-01-31' + i AS d FROM i ORDER BY n")
     assert [str(d)[:10] for d in got["d"].to_pylist()] == ["2024-02-29", "2024-02-29"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE OR REPLACE VIEW few AS SELECT * FROM few",
+        "CREATE OR REPLACE VIEW few AS SELECT * FROM fewer",
+        "CREATE OR REPLACE VIEW orders AS SELECT * FROM orders WHERE id > 1",
+        "CREATE OR REPLACE VIEW orders AS SELECT * FROM fewer",
+    ],
+)
+def test_a_view_that_would_read_itself_changes_nothing(statement):
+    ctx = dask_sail.SQLContext({"orders": ORDERS})
+    ctx.sql("CREATE VIEW few AS SELECT id FROM orders WHERE id < 3")
+    ctx.sql("CREATE VIEW fewer AS SELECT id FROM few WHERE id < 2")
+    with pytest.raises(dask_sail.SQLStatementError, match="itself"):
+        ctx.sql(statement)
+    assert ctx.tables() == ["few", "fewer", "orders"]
+    got = ctx.to_arrow(
+        "SELECT (SELECT count(*) FROM orders) AS a, (SELECT count(*) FROM fewer) AS b"
+    )
+    assert [column.to_pylist() for column in got.columns] == [[4], [1]]
+
+
+def test_a_view_may_replace_a_table_that_it_names_otherwise():
+    ctx = dask_sail.SQLContext({"orders": ORDERS})
+    ctx.sql("CREATE OR REPLACE VIEW orders AS WITH orders AS (SELECT 7 AS id) SELECT * FROM orders")
+    assert ctx.to_arrow("SELECT * FROM orders").to_pydict() == {"id": [7]}

@@ -44,6 +44,13 @@ def ctx() -> dask_sail.SQLContext:
         ("SELECT sum(st) FROM orders", dask_sail.SQLTypeError, 1, "sum", "No function matches"),
         ("SELECT 1 FROM orders WHERE id = 'b1'", dask_sail.SQLTypeError, 1, "'b1'", "Int64"),
         ("SELECT id FROM orders WHERE name", dask_sail.SQLTypeError, 1, "name", "non-boolean"),
+        (
+            "SELECT id FROM orders WHERE name > 5 + true",
+            dask_sail.SQLTypeError,
+            1,
+            "+ true",
+            "Cannot coerce arithmetic expression Int64 + Boolean to valid types\nline",
+        ),
         ("SELECT id FROM orders GROUP BY name", dask_sail.SQLQueryError, 1, "id", "GROUP BY"),
         (
             "SELECT (1 + 2 FROM orders",
@@ -88,3 +95,9 @@ def test_an_error_where_a_stage_runs_names_the_stage(ctx: dask_sail.SQLContext) 
     with pytest.raises(dask_sail.SQLExecutionError, match="Divide by zero") as raised:
         ctx.sql("SELECT 1 / (id - 1) AS x FROM orders").compute()
     assert raised.value.stage
+
+
+def test_what_is_printed_for_developers_is_left_out(ctx: dask_sail.SQLContext) -> None:
+    with pytest.raises(dask_sail.SQLNotSupportedError) as raised:
+        ctx.to_arrow("SELECT id FROM orders WHERE row_number() OVER () = 1")
+    assert str(raised.value).endswith("does not support logical expression WindowFunction")
