@@ -59,8 +59,9 @@ def read_sql(
         Names to read, in this order; all by default.
     params
         Values for the places of a SELECT, which become literals of the database: by name for
-        ``:name``, or in order for ``?`` or ``%s``. str, bytes, bool, int, float, Decimal, date,
-        datetime, time, None, or a list of them for IN. Not for secrets: they are shown.
+        ``:name`` or ``%(name)s``, or in order for ``?`` or ``%s``. str, bytes, bool, int, float,
+        Decimal, date, datetime, time, None, or a list of them for IN. Not for secrets: they are
+        shown.
     schema
         The table's schema in the database, as in `dask.dataframe.read_sql_table`.
     filters, plan_on
@@ -98,6 +99,7 @@ def read_sql(
     >>> n.compute().n.tolist()
     [2]
     """
+    _check_names(options)
     given: dict[str, Any] = {
         **_address(con, options),
         **_relation(sql, schema),
@@ -125,6 +127,28 @@ def _without(columns: Sequence[str] | None, index_col: str | None) -> Sequence[s
     if columns is None or isinstance(columns, str):
         return columns
     return [name for name in columns if name != index_col]
+
+
+_ELSEWHERE = {
+    "limits": "write lowerBound= and upperBound=",
+    "bytes_per_chunk": "write targetPartitionBytes=",
+    "chunksize": "write npartitions=, or fetchsize= for the rows of a batch",
+    "head_rows": "leave it out: the database tells the types",
+    "meta": "leave it out: the database tells the types; customSchema= changes them",
+    "dtype": "write customSchema=, e.g. 'price DECIMAL(10, 2)'",
+    "dtype_backend": "leave it out: columns are Arrow arrays",
+    "parse_dates": "leave it out: columns keep the database's types; customSchema= changes them",
+    "coerce_float": "leave it out: decimals stay decimals",
+    "engine_kwargs": "write driver properties as arguments, or in the URL",
+    "table_name": "write it as the first argument",
+}
+"""What to write in place of arguments that pandas' and Dask's functions have besides."""
+
+
+def _check_names(options: Mapping[str, Any]) -> None:
+    for name in options:
+        if name in _ELSEWHERE:
+            raise OptionError(name, "is no argument of read_sql", _ELSEWHERE[name])
 
 
 _ARGUMENTS = {"url": "con", "dbtable": "sql", "query": "sql", "table": "sql"}

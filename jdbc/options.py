@@ -226,7 +226,7 @@ class JDBCOptions:
         metadata=_metadata(
             "params",
             "none",
-            "JSON of values for the places of query: by name for :name, or in order for ? or %s",
+            "JSON of values for query: by name for :name or %(name)s, or in order for ? or %s",
             parse_params,
         ),
     )

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Params", "bind", "parse_params"]
 
 Params: TypeAlias = Mapping[str, Any] | Sequence[Any]
-"""Values by name, for ``:name``; or in order, for ``?`` or ``%s``. One may be a list, for IN."""
+"""Values by name, for ``:name`` or ``%(name)s``; or in order, for ``?`` or ``%s``. One may be a
+list, for IN."""
 
 _TYPED: Mapping[str, Callable[[str], Any]] = {
     "decimal": Decimal,
@@ -103,6 +104,8 @@ def _value(name: str, which: str, value: Any) -> Any:
 # ------------------------------------------------------------------------------------ places
 
 _NAME = r"[^\W\d]\w*"
+_DRIVERS = re.compile(rf"%\(({_NAME})\)s(?!\w)")
+"""A named place of some of Python's drivers, which pandas documents."""
 
 
 @dataclass(frozen=True)
@@ -133,9 +136,15 @@ def bind(text: str, params: Params, dialect: Dialect) -> str:
         values = [params[place.key] for place in chosen]
         told = [repr(place.key) for place in chosen]
     else:
-        chosen = _in_order(text, places, params)
+        chosen = _in_order(places, params)
         values = list(params)
         told = [f"value {i}" for i, _ in enumerate(values, 1)]
+    if "%%" in text and any(text[place.start] == "%" for place in chosen):
+        raise OptionError(
+            "query",
+            "has places that begin with % and also %%, which drivers read as a single %",
+            "write the places as ? or :name, and a per cent sign once",
+        )
     pieces, at = [], 0
     for place, value, which in zip(chosen, values, told, strict=True):
         pieces += [text[at : place.start], _spelt(value, which, place, dialect)]
@@ -172,12 +181,14 @@ def _places(text: str, dialect: str, *, escapes: bool) -> list[_Place] | None:
         kind, start, stop = pieces[i]
         touching = words[i + 1] if pieces[i + 1][1] == stop else ""
         before = text[start - 1 : start]
-        if kind != "other" or (key := _key(words[i], before, touching)) is None:
+        driver = _DRIVERS.match(text, start)
+        key = driver[1] if driver else _key(words[i], before, touching)
+        if kind != "other" or key is None:
             continue
-        is_mark = key == "?"
-        after = i + 1 if is_mark else i + 2
+        end = driver.end() if driver else stop if key == "?" else pieces[i + 1][2]
+        after = next(j for j, (_, begin, _) in enumerate(pieces) if begin >= end)
         alone = (words[i - 1], words[after]) == ("(", ")")
-        found.append(_Place(start, stop if is_mark else pieces[i + 1][2], key, alone))
+        found.append(_Place(start, end, key, alone))
     return found
 
 
@@ -210,16 +221,10 @@ def _named(places: list[_Place], params: Mapping[str, Any]) -> list[_Place]:
     return chosen
 
 
-def _in_order(text: str, places: list[_Place], params: Sequence[Any]) -> list[_Place]:
+def _in_order(places: list[_Place], params: Sequence[Any]) -> list[_Place]:
     # PostgreSQL has operators with a question mark, so %s goes first.
     mark = "%s" if any(place.key == "%s" for place in places) else "?"
     chosen = [place for place in places if place.key == mark]
-    if mark == "%s" and "%%" in text:
-        raise OptionError(
-            "query",
-            "has %s places and also %%, which drivers read as a single %",
-            "write the places as ? or :name, and a per cent sign once",
-        )
     if len(chosen) != len(params):
         raise OptionError(
             "params",

@@ -62,6 +62,7 @@ TEXTS = st.one_of(
 QUERIES = [
     "SELECT :a AS a, :b AS b, ':a' AS text FROM guard",
     "SELECT :a AS a /* :a ' */, -- it's :b\n :b AS b, ':a' AS text FROM guard",
+    "SELECT %(a)s AS a,%(b)s AS b, ':a' AS text FROM guard WHERE '%(a)s' <> %(a)s||'x' -- %(c)s",
     "SELECT CAST(:a AS text) AS a,CAST(:b AS text)AS b,':a' AS text FROM guard WHERE 'x'<>:a||'yx'",
 ]
 
@@ -209,11 +210,20 @@ def test_what_sqlite_stores_in_no_one_way_is_refused(
 
 @pytest.mark.parametrize("database", DATABASES)
 @pytest.mark.parametrize(
-    "condition", ["t IN :list", "t IN (:list)", "t IN ( /* x */ :list )", "t IN ?", "t IN(?)"]
+    "condition",
+    [
+        "t IN :list",
+        "t IN (:list)",
+        "t IN %(list)s",
+        "t IN (%(list)s)",
+        "t IN ( /* x */ :list )",
+        "t IN ?",
+        "t IN(?)",
+    ],
 )
 def test_lists(databases: dict[str, dict[str, str]], database: str, condition: str) -> None:
     def count(values: Sequence[str]) -> int:
-        params: Any = {"list": values} if ":" in condition else [values]
+        params: Any = {"list": values} if "list" in condition else [values]
         query = f"SELECT count(*) AS n FROM guard WHERE {condition}"
         return int(read(databases[database], query, params)[0]["n"])
 
@@ -254,7 +264,9 @@ def test_a_place_is_found_where_a_driver_would_find_it(
         ("SELECT %s", [1, 2], r"has 2 values in order, but the query has 1 places \(%s\)"),
         ("SELECT :a", [1], "has 0 places.*by name, with :name"),
         ("SELECT ?", {"a": 1}, "has 'a', for which the query has no place"),
-        ("SELECT '100%%' || %s", ["a"], "has %s places and also %%"),
+        ("SELECT '100%%' || %s", ["a"], "also %%"),
+        ("SELECT '100%%' || %(a)s", {"a": "a"}, "also %%"),
+        ("SELECT %(a)s", {"b": 1}, "has no value for :a of the query"),
         ("SELECT :a IN :b", {"a": 1, "b": []}, "has an empty list as 'b'"),
         ("SELECT :a IN :b", {"a": 1, "b": [1, None]}, "a list with a null .* as 'b'"),
         ("SELECT :a IN :b", {"a": 1, "b": [[1]]}, "a list with .* a list in it as 'b'"),

@@ -407,7 +407,10 @@ def test_nan_has_no_place_in_an_order(server: Database) -> None:
         ({"url": "sqlite:///x"}, "'url' is what con of read_sql says"),
         ({"DBTABLE": "x"}, "'DBTABLE' is what sql of read_sql says"),
         ({"index_col": "id", "npartitions": 2, "numpartitions": 2}, "what npartitions of read_sql"),
-        ({"bytes_per_chunk": "1 MiB"}, "'bytes_per_chunk' is not an option of jdbc"),
+        ({"bytes_per_chunk": "1 MiB"}, "'bytes_per_chunk' .* write targetPartitionBytes="),
+        ({"index_col": "id", "npartitions": 2, "limits": (1, 5)}, "'limits' .* write lowerBound="),
+        ({"parse_dates": ["day"]}, "'parse_dates' .* columns keep the database's types"),
+        ({"chunksize": 10}, "'chunksize' .* npartitions=, or fetchsize="),
     ],
 )
 def test_mistakes(server: Database, arguments: dict[str, Any], complaint: str) -> None:
