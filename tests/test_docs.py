@@ -641,8 +641,9 @@ def test_the_index_leads_to_every_page() -> None:
     assert not missing
 
 
-# Dotted like a name of the packages, but something else: an entry point group and a setting.
-NO_NAMES = {"dask_sail.datasources", "dask_sail.attempts"}
+# Dotted like a name of the packages, but something else: an entry point group and a setting; and
+# what cannot be imported without PySpark.
+NO_NAMES = {"dask_sail.datasources", "dask_sail.attempts", "dask_sail.spark"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
