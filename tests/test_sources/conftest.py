@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import doctest
 import importlib
+import importlib.util
 import io
 import re
 import sys
@@ -30,6 +31,18 @@ def recipe() -> Iterator[Callable[[str], ModuleType]]:
     sys.path.insert(0, str(RECIPES))
     yield importlib.import_module
     sys.path.remove(str(RECIPES))
+
+
+@pytest.fixture(scope="session")
+def stores() -> ModuleType:
+    """Servers of stored data, to be started: `stores.py` beside this file."""
+    spec = importlib.util.spec_from_file_location("stores", Path(__file__).with_name("stores.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["stores"] = module  # where its dataclasses look for their types
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
