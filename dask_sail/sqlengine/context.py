@@ -378,7 +378,10 @@ class SQLContext:
         sizes = [-(-one.bytes // _PARTITION_BYTES) for one in known if one.bytes is not None]
         # Where nothing is known of a table, it was cut to be handled in such pieces.
         pieces = [one.partitions for one in known if one.bytes is None]
-        return min(max([thread_count(), *sizes, *pieces]), _MOST_PARTITIONS)
+        threads = thread_count()
+        # As many for each thread, or some would wait for the last ones.
+        rounds = -(-max([1, *sizes, *pieces]) // threads)
+        return max(threads, min(rounds * threads, _MOST_PARTITIONS))
 
     def _ordered_views(self) -> dict[str, str]:
         """Views in an order in which each comes after those that it reads."""

@@ -20,6 +20,7 @@ from typing import Literal
 import pyarrow as pa
 from datafusion import ExecutionPlan, SessionConfig, SessionContext
 
+from . import joins
 from .catalog import Catalog, plain_schema
 from .functions import PythonFunction
 from .plan import (
@@ -68,6 +69,16 @@ _CHUNKWISE = {
 _WINDOWS = {"BoundedWindowAggExec", "WindowAggExec"}
 #: As DataFusion 55 names a function that has them; the one of an argument is in parentheses.
 _IN_WINDOW = re.compile(r" FILTER | IGNORE NULLS\b")
+_SORTED = {
+    "BoundedWindowAggExec",
+    "PartialSortExec",
+    "SortExec",
+    "SortMergeJoinExec",
+    "SortPreservingMergeExec",
+    "WindowAggExec",
+}
+#: How much smaller one side of a join must seem to be held in place of the other.
+_SMALLER = 2
 _JOINS = {"HashJoinExec", "NestedLoopJoinExec", "CrossJoinExec"}
 #: Joins that give rows of the left side which no row of the right one has matched, or has: where
 #: one task saw all of the left and some of the right, it could not know.
@@ -186,6 +197,16 @@ class _Node:
         """Return the first group of a pattern, if the description has it."""
         found = re.search(pattern, self.display)
         return found.group(1) if found else None
+
+
+class _Turned(_Node):
+    """A join whose sides have changed places."""
+
+    def __init__(self, node: _Node, message: bytes, ctx: SessionContext) -> None:
+        super().__init__(ExecutionPlan.from_bytes(ctx, message), ctx)
+        # Not as they are read again: the parts of a plan are found by their bytes.
+        self.children = node.children[::-1]
+        self.message = message
 
 
 @dataclass(frozen=True)
@@ -429,6 +450,7 @@ class _Cutter:
     # Joins
 
     def _join(self, node: _Node, draft: _Draft, relies: bool) -> Template:
+        node = self._sided(node)
         left, right = node.children
         how = node.says(r"join_type=(\w+)") or "Inner"
         if "mode=Partitioned" in node.display:
@@ -452,6 +474,19 @@ class _Cutter:
                 lambda: self._build(right, draft, relies),
             ]
         return self._operator(node, draft, builds)
+
+    def _sided(self, node: _Node) -> _Node:
+        """Return a hash join that holds its smaller side in memory, as far as sizes are known."""
+        left, right = node.children
+        how = node.says(r"join_type=(\w+)") or ""
+        if how not in joins.MIRRORED or "mode=Partitioned" not in node.display:
+            return node
+        if "null_aware" in node.display or not self._size(right) * _SMALLER < self._size(left):
+            return node
+        if math.isinf(self._size(left)) or _is_sorted(right):  # as a join leaves its right side
+            return node
+        widths = self._prober.width(left.message), self._prober.width(right.message)
+        return _Turned(node, joins.turned(node.message, how, widths), self._catalog.context)
 
     def _all_of(self, node: _Node, draft: _Draft) -> Template:
         """Give every task all rows of a node, past the exchange that divides or gathers them."""
@@ -648,6 +683,15 @@ def _said(node: _Node) -> Iterator[str]:
         yield node.display
     for child in node.children:
         yield from _said(child)
+
+
+def _is_sorted(node: _Node) -> bool:
+    """Whether the rows of each partition may come in an order that something relies on."""
+    if node.name in _SORTED:
+        return True
+    if node.name == "CoalescePartitionsExec" or _exchange(node):
+        return False
+    return any(map(_is_sorted, node.children))
 
 
 def _exchange(node: _Node) -> Literal["hash", "round_robin"] | None:
@@ -917,6 +961,7 @@ class Prober:
         for function in functions:
             function.define(self.context)
         self._seen: dict[bytes, tuple[pa.Schema, int]] = {}
+        self._widths: dict[bytes, int] = {}
 
     def look(self, template: Template, inputs: Mapping[str, Hole]) -> tuple[pa.Schema, int]:
         """Return the schema and the number of partitions of a stage."""
@@ -926,6 +971,12 @@ class Prober:
             plan = ExecutionPlan.from_bytes(self.context, message)
             self._seen[message] = self._schema(message), int(plan.partition_count)
         return self._seen[message]
+
+    def width(self, message: bytes) -> int:
+        """Return how many columns a plan gives."""
+        if message not in self._widths:
+            self._widths[message] = len(self._schema(message))
+        return self._widths[message]
 
     def _schema(self, message: bytes) -> pa.Schema:
         # A row that nothing matches is joined to none of the stage's rows, so that it comes out
