@@ -27,8 +27,10 @@ def plan_divisions(dialect: Dialect, options: JDBCOptions, columns: Sequence[Col
     """
     by_name = {column.name: column for column in columns}
     column = by_name[find_column(options.partition_column or "", list(by_name))]
-    _, kind = dialect.partition_key(column)
+    operand, kind = dialect.partition_key(column)
     positions = division_positions(options, kind)
+    if dialect.check_key is not None:
+        dialect.check_key(options, operand)
     return Cuts(column, ranges_between(positions[1:-1]), "the divisions given")
 
 

@@ -245,6 +245,10 @@ class Dialect:
     range_bound
         ``(column, literal)``: SQL for a bound, for keys that mean the same rows only as long as
         nothing else changes; fails when that has changed.
+    check_key
+        ``(options, operand)``: raises an `OptionError` for a `partition_key` whose order may not be
+        that of its values in Python. Connects. Only for cuts that come from the user, as
+        ``statistics`` looks for itself.
     is_null
         For a database where ``IS NULL`` is not quite Arrow's NULL: SQL for a column that is true
         where Arrow has a NULL, else false.
@@ -295,6 +299,7 @@ class Dialect:
     statistics: Statistics | None = None
     asking: Callable[[JDBCOptions], AbstractContextManager[Ask]] | None = None
     range_bound: Callable[[Column, str], str] | None = None
+    check_key: Callable[[JDBCOptions, str], None] | None = None
     is_null: Callable[[Column], str] | None = None
     is_nan: Callable[[Column], str | None] | None = None
     in_transaction: bool = False

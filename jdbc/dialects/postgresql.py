@@ -666,6 +666,12 @@ def _partition_key(column: Column) -> tuple[str, pa.DataType]:
     return f"{quoted}{collation}", kind
 
 
+def _check_key(options: JDBCOptions, operand: str) -> None:
+    if operand.endswith(_CUT_AS_TEXT["text"]):
+        with _asking(options) as ask:
+            postgresql_statistics.check_encoding(ask)
+
+
 DIALECT = Dialect(
     name="postgresql",
     label="PostgreSQL",
@@ -694,4 +700,5 @@ DIALECT = Dialect(
     asking=_asking,
     in_transaction=True,
     cancel_tagged=_cancel_tagged,
+    check_key=_check_key,
 )

@@ -11,7 +11,7 @@ from ..options import JDBCOptions
 from ..query import plain_select
 from . import Ask, Column, KeyValues
 
-__all__ = ["PLAIN_NAME", "keys", "size", "values"]
+__all__ = ["PLAIN_NAME", "check_encoding", "keys", "size", "values"]
 
 _PAGES = 2000
 _PAGES_EACH = 200
@@ -88,7 +88,7 @@ def values(ask: Ask, options: JDBCOptions, column: Column, operand: str, count: 
     table = _table(ask, options)
     is_text = operand.endswith(' COLLATE "C"')
     if is_text:
-        _check_encoding(ask)
+        check_encoding(ask)
     elif table is not None and not table.children:
         known = _analyzed(ask, table, column, count)
         if known is not None:
@@ -96,7 +96,12 @@ def values(ask: Ask, options: JDBCOptions, column: Column, operand: str, count: 
     return _sampled(ask, options, table, column, operand, count)
 
 
-def _check_encoding(ask: Ask) -> None:
+def check_encoding(ask: Ask) -> None:
+    """Refuse to cut texts that the database orders by other bytes than those of UTF-8.
+
+    Cuts ascend by code points, as UTF-8 does. In WIN1252 some would come in another order, and
+    rows between them be in two ranges or in none.
+    """
     ((encoding,),) = ask("SELECT current_setting('server_encoding')")
     if encoding != "UTF8":
         raise OptionError(

@@ -545,7 +545,8 @@ def encoded(shop: dict[str, str], postgres: str) -> Iterator[Callable[[str], dic
             )
         made.append(name)
         home = postgres.rpartition("/")[0]
-        with psycopg.connect(f"{home}/{name}", client_encoding="latin1", autocommit=True) as db:
+        client = "utf8" if encoding.startswith("WIN") else "latin1"
+        with psycopg.connect(f"{home}/{name}", client_encoding=client, autocommit=True) as db:
             db.execute("CREATE TABLE texts AS SELECT 'é' AS t UNION ALL SELECT ''")
         return shop | {"url": f"{shop['url'].rpartition('/')[0]}/{name}", "dbtable": "texts"}
 
@@ -561,6 +562,16 @@ def test_a_server_of_another_encoding_is_read_right(
     options = encoded("LATIN1")
     for engine in ENGINES:
         assert sorted(read(options | {"engine": engine})["t"].to_pylist()) == ["", "é"]
+
+
+@pytest.mark.parametrize("cuts", [{"divisions": '["a", "é", "€"]'}, {"numPartitions": "3"}])
+def test_texts_that_the_server_orders_by_other_bytes_are_not_cut(
+    encoded: Callable[[str], dict[str, str]], cuts: dict[str, str]
+) -> None:
+    # There the euro is 0x80 and é 0xE9: a euro would be below "é" and not below "€" as well.
+    options = encoded("WIN1252") | cuts | {"partitionColumn": "t"}
+    with pytest.raises(OptionError, match="in databases that hold UTF8 only, and this one WIN1252"):
+        JDBCArrowDataSource().plan_partitions(options)
 
 
 def test_bytes_that_are_no_text_are_an_error(encoded: Callable[[str], dict[str, str]]) -> None:
