@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,10 +15,11 @@ import pyarrow as pa
 from .arrow_types import parse_custom_schema
 from .cancellation import Cancellation
 from .cuts import plan_cuts
-from .dialects import Column, ColumnRead, Dialect, dialect_for
+from .dialects import Column, ColumnRead, Dialect, Part, dialect_for
 from .divisions import division_positions, plan_divisions
 from .engines import choose_engine, engine_for
 from .errors import ColumnTypeError, DivisionError, EngineError, JDBCError, OptionError
+from .estimates import estimate_parts, quickly
 from .options import JDBCOptions
 from .pages import plan_pages
 from .partitioning import Range, bound_value
@@ -34,6 +36,8 @@ from .query import (
 from .url import redact
 
 __all__ = ["JDBCArrowDataSource"]
+
+_log = logging.getLogger(__name__)
 
 _TYPE = b"jdbc.type"
 
@@ -131,6 +135,31 @@ class JDBCArrowDataSource:
         dialect, engine = dialect_for(parsed.dialect), specs[0]["engine"]
         index = _Index(dialect, parsed, by_name[column], engine, self._cancellation)
         return index.divisions(ranges)
+
+    # ------------------------------------------------------------------ SupportsStatistics
+
+    def partition_statistics(
+        self, specs: Sequence[Mapping[str, Any]], options: Mapping[str, str], /
+    ) -> list[tuple[int | None, bool, int | None]]:
+        """Return about how many rows and bytes each partition has, as the database expects.
+
+        Never exact, and None where it knows nothing at once. Takes a connection for a moment.
+        """
+        parsed = quickly(JDBCOptions.parse(options))
+        dialect = dialect_for(parsed.dialect)
+        parts = [
+            Part(
+                replace(parsed, pages=spec.get("pages")),
+                _Read(dialect, parsed, spec, ()).own_rows(),
+            )
+            for spec in specs
+        ]
+        try:
+            known = estimate_parts(dialect, parsed, _described(options, parsed), parts)
+        except JDBCError as e:  # a plan may be worse for it, but no result
+            _log.info("how many rows to expect is not known: %s", e)
+            return [(None, False, None)] * len(specs)
+        return [(rows, False, nbytes) for rows, nbytes in known]
 
     # ------------------------------------------------------------------------ SupportsScan
 

@@ -82,6 +82,7 @@ _SLOW = (
     "test_docs.py",
     "test_drivers.py",
     "test_duckdb_reads.py",
+    "test_estimates.py",
     "test_jdbc_cluster.py",
     "test_jdbc_physical.py",
     "test_jdbc_server_log.py",

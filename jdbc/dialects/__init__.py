@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 import pyarrow as pa
 
@@ -25,8 +25,10 @@ __all__ = [
     "Column",
     "ColumnRead",
     "Dialect",
+    "Estimate",
     "KeyValues",
     "PagedTable",
+    "Part",
     "Statistics",
     "dialect_for",
     "register_dialect",
@@ -118,6 +120,17 @@ class KeyValues:
     source: str
 
 
+class Part(NamedTuple):
+    """Some rows of a relation: its options, and the SQL condition for the rows; empty for all."""
+
+    options: JDBCOptions
+    condition: str
+
+
+Estimate = tuple[int | None, int | None]
+"""About how many rows, and about how many bytes; each None where that is not known."""
+
+
 class Statistics(Protocol):
     """What a database tells of a relation before it is read; a module that has these functions.
 
@@ -140,6 +153,15 @@ class Statistics(Protocol):
 
     def size(self, ask: Ask, options: JDBCOptions, columns: Sequence[Column]) -> int:
         """Return about how many bytes the rows take in the database."""
+        ...
+
+    def estimates(
+        self, ask: Ask, options: JDBCOptions, columns: Sequence[Column], parts: Sequence[Part]
+    ) -> Sequence[Estimate]:
+        """Return what is known at once of parts of a relation, each for itself; they may overlap.
+
+        Called when somebody asks, after planning, on a session whose statements end after seconds.
+        """
         ...
 
 

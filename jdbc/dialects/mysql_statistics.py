@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+import json
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ..options import JDBCOptions
 from ..query import plain_select, sum_sql
 from ..tokens import name_parts
-from . import Ask, Column, KeyValues
+from . import Ask, Column, Estimate, KeyValues, Part
 
-__all__ = ["keys", "size", "values"]
+__all__ = ["estimates", "keys", "size", "values"]
 
 _ROWS, _ROWS_EACH, _MOST_ROWS = 20_000, 500, 1_000_000
 _WIDTHS = 1000
@@ -96,10 +97,34 @@ def _counted(ask: Ask, options: JDBCOptions) -> int:
 
 def _expected(ask: Ask, options: JDBCOptions) -> int:
     """Return how many rows the server expects in a table; the catalogue may be a day behind."""
-    ((plan,),) = ask(f"EXPLAIN FORMAT=JSON {plain_select(options, '1')}")
-    # The name in MariaDB, and in MySQL.
-    found = re.search(r'"(?:rows|rows_examined_per_scan)": ([0-9]+)', plan)
-    return int(found[1]) if found else 0
+    return _planned(ask, Part(options, "")) or 0
+
+
+def _planned(ask: Ask, part: Part) -> int | None:
+    """Return how many rows the server plans for."""
+    where = f"WHERE {part.condition}" if part.condition else ""
+    ((plan,),) = ask(f"EXPLAIN FORMAT=JSON {plain_select(part.options, '1', where)}")
+    counts = [_rows_of(table) for table in _tables(json.loads(plan))]
+    return round(math.prod(counts)) if counts else None
+
+
+def _tables(plan: Any) -> Iterator[dict[str, Any]]:
+    """Give the tables that a plan joins, without those that subqueries read."""
+    if isinstance(plan, list):
+        for step in plan:
+            yield from _tables(step)
+    elif isinstance(plan, dict):
+        for name, step in plan.items():
+            if name == "table":
+                yield step
+            elif "subquer" not in name:
+                yield from _tables(step)
+
+
+def _rows_of(table: dict[str, Any]) -> float:
+    # The name in MariaDB, and in MySQL; neither where no row can match.
+    rows = table.get("rows", table.get("rows_examined_per_scan", 0))
+    return float(rows) * float(table.get("filtered", 100)) / 100
 
 
 def size(ask: Ask, options: JDBCOptions, columns: Sequence[Column]) -> int:
@@ -112,3 +137,19 @@ def size(ask: Ask, options: JDBCOptions, columns: Sequence[Column]) -> int:
     text = sum(int(length) for (length,) in lengths) * rows // max(len(lengths), 1)
     # The catalogue is behind after many INSERTs.
     return max(text, table.bytes if table else 0)
+
+
+_ROW_BYTES = """
+SELECT avg_row_length FROM information_schema.tables WHERE table_schema = %s AND table_name = %s
+"""
+
+
+def estimates(
+    ask: Ask, options: JDBCOptions, columns: Sequence[Column], parts: Sequence[Part]
+) -> list[Estimate]:
+    """Return what the server plans for, and how long it holds the rows of a table to be."""
+    table = _table(ask, options)
+    found = [] if table is None else ask(_ROW_BYTES, table.schema, table.name)
+    width = next((int(length) for (length,) in found if length), None)
+    counts = [_planned(ask, part) for part in parts]
+    return [(n, None if n is None or width is None else n * width) for n in counts]

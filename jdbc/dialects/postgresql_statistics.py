@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from ..errors import OptionError
 from ..options import JDBCOptions
 from ..query import plain_select
-from . import Ask, Column, KeyValues
+from . import Ask, Column, Estimate, KeyValues, Part
 
-__all__ = ["PLAIN_NAME", "check_encoding", "keys", "size", "values"]
+__all__ = ["PLAIN_NAME", "check_encoding", "estimates", "keys", "size", "values"]
 
 _PAGES = 2000
 _PAGES_EACH = 200
@@ -172,8 +172,23 @@ def size(ask: Ask, options: JDBCOptions, columns: Sequence[Column]) -> int:
     table = _table(ask, options)
     if table is not None:
         return table.bytes
-    (((plan, *_),),) = ask(f"EXPLAIN (FORMAT JSON) {plain_select(options, '*')}")
+    expected, _ = _expected(ask, Part(options, ""))
     # The width that it expects leaves out what is stored out of line.
     rows = plain_select(options, "*", "LIMIT 1000")
     ((width,),) = ask(f"SELECT avg(pg_column_size(t.*)) FROM ({rows}\n) AS t")  # noqa: S608 - made here
-    return round(float(plan["Plan"]["Plan Rows"]) * float(width or 0))
+    return round(expected * float(width or 0))
+
+
+def estimates(
+    ask: Ask, options: JDBCOptions, columns: Sequence[Column], parts: Sequence[Part]
+) -> list[Estimate]:
+    """Return what the planner expects, as it does for the reads."""
+    return [(rows, rows * width) for rows, width in (_expected(ask, part) for part in parts)]
+
+
+def _expected(ask: Ask, part: Part) -> tuple[int, int]:
+    """Return how many rows the planner expects, and the bytes of each."""
+    where = f"WHERE {part.condition}" if part.condition else ""
+    query = plain_select(part.options, "*", where)
+    (((plan, *_),),) = ask(f"EXPLAIN (FORMAT JSON) {query}")
+    return round(plan["Plan"]["Plan Rows"]), int(plan["Plan"]["Plan Width"])

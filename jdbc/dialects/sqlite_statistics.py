@@ -12,9 +12,9 @@ import pyarrow as pa
 from ..options import JDBCOptions
 from ..query import plain_select, sum_sql
 from ..tokens import name_parts
-from . import Ask, Column, KeyValues
+from . import Ask, Column, Estimate, KeyValues, Part
 
-__all__ = ["ROWID", "keys", "size", "values"]
+__all__ = ["ROWID", "estimates", "keys", "size", "values"]
 
 ROWID = "rowid of schema "
 """Begins the database type of a rowid that is no column, and so is the same row only as long as the
@@ -24,6 +24,7 @@ _ROWS, _ROWS_EACH, _MOST_ROWS = 20_000, 500, 1_000_000
 _RUN = 32
 """Rows that are read at a place, to know how close to each other they are there."""
 _PLACES, _PLACES_EACH, _MOST_PLACES = 1024, 16, 65_536
+_FEW_PLACES = 256
 
 
 class _Table(NamedTuple):
@@ -94,13 +95,39 @@ def values(ask: Ask, options: JDBCOptions, column: Column, operand: str, count: 
 
 def size(ask: Ask, options: JDBCOptions, columns: Sequence[Column]) -> int:
     """Return about how many bytes the values take: texts and blobs their own, numbers eight."""
+    weighted, _ = _sampled(ask, options, _width(columns), 1)
+    return round(sum(float(value) * weight for value, weight in weighted))
+
+
+def _width(columns: Sequence[Column]) -> str:
     quoted = ["`" + column.name.replace("`", "``") + "`" for column in columns]
     items = [
         f"CASE WHEN typeof({name}) IN ('text', 'blob') THEN length(CAST({name} AS BLOB)) ELSE 8 END"
         for name in quoted
     ]
-    weighted, _ = _sampled(ask, options, sum_sql(items), 1)
-    return round(sum(float(value) * weight for value, weight in weighted))
+    return sum_sql(items)
+
+
+def estimates(
+    ask: Ask, options: JDBCOptions, columns: Sequence[Column], parts: Sequence[Part]
+) -> Sequence[Estimate]:
+    """Return what rows at some places of a table tell; nothing of a view or query."""
+    table = _table(ask, options)
+    if table is None or table.rowid is None:
+        return [(None, None)] * len(parts)
+    # Of each row a nought or one for each part, then its bytes.
+    flags = " || ".join(f"(({part.condition or 1}) IS TRUE)" for part in parts)
+    expression = f"{flags} || ({_width(columns)})"
+    seen = [
+        (text[: len(parts)], int(text[len(parts) :]), weight)
+        for segment in _walk(ask, options, table.rowid, expression, _FEW_PLACES)
+        for text, weight in segment.weighted
+    ]
+    found = []
+    for i in range(len(parts)):
+        own = [(width, weight) for belongs, width, weight in seen if belongs[i] == "1"]
+        found.append((round(sum(w for _, w in own)), round(sum(n * w for n, w in own))))
+    return found
 
 
 def _sampled(
