@@ -378,7 +378,10 @@ def one_of(draw: st.DrawFn, name: str, column: str | None = None) -> Predicate:
     column = column or draw(st.sampled_from(list(TABLES[name].values)))
     ops = TABLES[name].pushed.get(column, SAME)
     op = draw(st.sampled_from([*ops, "is null", "not null"]))
-    value = st.sampled_from(values_of(name, column))
+    values = values_of(name, column)
+    if any(isinstance(value, float) for value in values):
+        values += [NAN, INF, -INF]  # also where no row holds such
+    value = st.sampled_from(values)
     if op in ("is null", "not null"):
         return Predicate(column, op)
     if op in ("in", "not in"):
