@@ -17,7 +17,7 @@ import pyarrow as pa
 from dask_sail import Predicate, Scan
 
 ROWS_PER_BATCH = 5_000
-BYTES_PER_BATCH = 16 * 2**20  # fewer rows, where they might be wider
+BYTES_PER_BATCH = 4 * 2**20  # fewer rows, where they might be wider
 COMPARE = {"==": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 
 
