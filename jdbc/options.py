@@ -372,6 +372,12 @@ class JDBCOptions:
         return self.url.secrets
 
     @property
+    def unspoken(self) -> tuple[str, ...]:
+        """What no error may quote: secrets, and texts in ``sessionInitStatement``, such as keys."""
+        literals = re.findall(r"'((?:[^']|'')+)'", self.session_init_statement or "")
+        return (*self.secrets, *literals)
+
+    @property
     def relation(self) -> str:
         """SQL text to put after FROM."""
         if self.pages is not None:

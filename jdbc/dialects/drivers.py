@@ -146,7 +146,7 @@ class Driver:
         if isinstance(exception, JDBCError):
             return exception
         code, words, state = self.fault(exception)
-        text = redact(words, options.secrets).strip() or type(exception).__name__
+        text = redact(words, options.unspoken).strip() or type(exception).__name__
         if code in self.timed_out:
             state = _TIMED_OUT
         lost = code in self.lost or (not code and _BROKEN.search(text) is not None)

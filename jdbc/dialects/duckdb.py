@@ -186,8 +186,7 @@ def _not_opened(exception: Exception, options: JDBCOptions) -> ConnectError:
 
 def _shortened(exception: BaseException, options: JDBCOptions) -> str:
     """Return DuckDB's words without the line of SQL that it quotes, and without secrets."""
-    literals = re.findall(r"'((?:[^']|'')+)'", options.session_init_statement or "")
-    text = redact(f"{exception}", [*options.secrets, *literals])
+    text = redact(f"{exception}", options.unspoken)
     return re.split(r"\n\s*\nLINE \d+:|\n\nFor more info|See also https?:", text)[0].strip()
 
 

@@ -291,7 +291,7 @@ def _error(exception: BaseException, options: JDBCOptions) -> JDBCError:
     if isinstance(exception, JDBCError):
         return exception
     number, state, text = _told(exception)
-    message = f"{options.url.label}: {redact(text, options.secrets).strip()}"
+    message = f"{options.url.label}: {redact(text, options.unspoken).strip()}"
     broken = _BROKEN.search(f"{exception}") is not None
     kind = ConnectError if broken or number in _LOST | _CROWDED else QueryError
     state = "57014" if number in _TIMED_OUT else state
@@ -300,7 +300,7 @@ def _error(exception: BaseException, options: JDBCOptions) -> JDBCError:
 
 def _connect_error(exception: BaseException, options: JDBCOptions) -> ConnectError:
     number, state, text = _told(exception)
-    message = f"{options.url.label}: {redact(text, options.secrets).strip()}"
+    message = f"{options.url.label}: {redact(text, options.unspoken).strip()}"
     passing = number in _PASSING and not _FINAL.search(text)
     return ConnectError(message, state, passing)
 

@@ -331,7 +331,7 @@ def _error(exception: BaseException, options: JDBCOptions) -> JDBCError:
         )
     state = getattr(exception, "sqlstate", None)
     state = state or next((s for words, s in _WORDS.items() if words in text), None)
-    message = f"{options.url.label}: {_shortened(text)}"
+    message = f"{options.url.label}: {redact(_shortened(text), options.unspoken)}"
     if options.imported_snapshot is not None and "snapshot" in text:
         message += "; the snapshot is gone with the process that kept it open: compute again"
     # These are the server's own words, so it was reached.

@@ -175,7 +175,7 @@ def _error(exception: BaseException, options: JDBCOptions) -> JDBCError:
     if snag := snag_in(text):
         storage, column = snag
         return _wrong_class(column, storage)
-    message = f"{options.url.label}: {_NOISE.sub('', text)}"
+    message = f"{options.url.label}: {redact(_NOISE.sub('', text), options.unspoken)}"
     if "interrupted" in text and options.query_timeout:
         return QueryError(f"{message} after queryTimeout={options.query_timeout} seconds", "57014")
     if _NOT_OPENED.search(text):

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 import dask_sail
-from jdbc import ConnectError, JDBCArrowDataSource
+from jdbc import ConnectError, JDBCArrowDataSource, JDBCError
 
 SECRET = "hunter2 'x\"&=%"
 FAULTS = ("wrong password", "unknown host", "refused port", "silent host")
@@ -133,3 +133,13 @@ def test_so_does_whoever_calls_it(
 def test_the_password_is_right_otherwise(server: dict[str, str]) -> None:
     """Or the tests above would show nothing."""
     assert len(dd.read_python_source("jdbc", options=server)) == 1
+
+
+def test_no_error_quotes_a_text_of_the_users_statement(database: Any) -> None:
+    # Servers say what part of a statement they stumbled over.
+    for statement in ("SELECT 'hunter2' FROM nope", "SELEC 'hunter2'", "SELECT nope('hunter2')"):
+        options = database.options | {"query": "SELECT 1 AS a", "sessionInitStatement": statement}
+        with pytest.raises(JDBCError) as caught:
+            JDBCArrowDataSource().infer_schema(options)
+        assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+        assert caught.value.__context__ is None
