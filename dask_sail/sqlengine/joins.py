@@ -7,9 +7,13 @@ it does not know how large tables are. The numbers are those of HashJoinExecNode
 
 from __future__ import annotations
 
+import re
+
+from datafusion import ExecutionPlan, SessionContext
+
 from .splice import Field, fields, varint
 
-__all__ = ["MIRRORED", "turned"]
+__all__ = ["MIRRORED", "turned", "widths"]
 
 _LEFT, _RIGHT, _ON, _TYPE, _FILTER, _PROJECTION = 1, 2, 3, 4, 8, 9
 _FILTER_COLUMNS, _SIDE = 2, 2
@@ -52,6 +56,38 @@ def turned(message: bytes, how: str, widths: tuple[int, int]) -> bytes:
         body.append(_field(_PROJECTION, b"".join(map(varint, after))))
     inner = b"".join(body)
     return message[join.head : join.tag_end] + varint(len(inner)) + inner
+
+
+def widths(message: bytes, ctx: SessionContext) -> tuple[int, int] | None:
+    """Return how many columns the sides of a serialised hash join give; None if that is not sure.
+
+    No plan tells, but DataFusion does when it refuses to read one that asks for a column beyond.
+    """
+    left, right, both = (_width(message, how, ctx) for how in ("LeftSemi", "RightSemi", "Inner"))
+    if left is None or right is None or left + right != both:
+        return None
+    return left, right
+
+
+_BEYOND = re.compile(r"project index \d+ out of bounds, max field (\d+)")
+
+
+def _width(message: bytes, how: str, ctx: SessionContext) -> int | None:
+    (join,) = fields(message)
+    kept = [
+        message[f.head : f.end]
+        for f in fields(message, join.start, join.end)
+        if f.number not in (_TYPE, _PROJECTION)
+    ]
+    beyond = _field(_PROJECTION, varint(_NOTHING - 1))
+    body = b"".join([*kept, _varint_field(_TYPE, _TYPES.index(how)), beyond])
+    try:
+        ExecutionPlan.from_bytes(ctx, message[join.head : join.tag_end] + varint(len(body)) + body)
+    except Exception as error:  # noqa: BLE001 - the one class that DataFusion raises
+        found = _BEYOND.search(str(error))
+    else:
+        return None
+    return int(found[1]) if found else None
 
 
 def _part(message: bytes, field: Field) -> bytes:

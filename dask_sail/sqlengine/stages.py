@@ -485,7 +485,9 @@ class _Cutter:
             return node
         if math.isinf(self._size(left)) or _is_sorted(right):  # as a join leaves its right side
             return node
-        widths = self._prober.width(left.message), self._prober.width(right.message)
+        widths = joins.widths(node.message, self._catalog.context)
+        if widths is None:
+            return node
         return _Turned(node, joins.turned(node.message, how, widths), self._catalog.context)
 
     def _all_of(self, node: _Node, draft: _Draft) -> Template:
@@ -961,7 +963,6 @@ class Prober:
         for function in functions:
             function.define(self.context)
         self._seen: dict[bytes, tuple[pa.Schema, int]] = {}
-        self._widths: dict[bytes, int] = {}
 
     def look(self, template: Template, inputs: Mapping[str, Hole]) -> tuple[pa.Schema, int]:
         """Return the schema and the number of partitions of a stage."""
@@ -971,12 +972,6 @@ class Prober:
             plan = ExecutionPlan.from_bytes(self.context, message)
             self._seen[message] = self._schema(message), int(plan.partition_count)
         return self._seen[message]
-
-    def width(self, message: bytes) -> int:
-        """Return how many columns a plan gives."""
-        if message not in self._widths:
-            self._widths[message] = len(self._schema(message))
-        return self._widths[message]
 
     def _schema(self, message: bytes) -> pa.Schema:
         # A row that nothing matches is joined to none of the stage's rows, so that it comes out
