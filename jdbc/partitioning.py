@@ -95,8 +95,8 @@ class Range:
         op
             An operator of a predicate: ``==``, ``<``, ``in``, ``is null`` and so on.
         value
-            As the column's Arrow type gives it to Python: int, float, Decimal, date or datetime (a
-            naive one is UTC); a sequence for ``in``, predicates for ``any_of``.
+            As the column's Arrow type gives it to Python: int, float, Decimal, str, date or
+            datetime (a naive one is UTC); a sequence for ``in``, predicates for ``any_of``.
         """
         match op:
             case "is null":
@@ -115,10 +115,12 @@ class Range:
             case _:  # `!=` and the like, which a NaN and nearly any other value satisfy
                 return True
 
-    def _reaches(self, op: str, position: float | Decimal | Fraction) -> bool:
+    def _reaches(self, op: str, position: Any) -> bool:
         # Any: Python compares these kinds of numbers exactly, which no type says.
         lower: Any = self.lower
         upper: Any = self.upper
+        if isinstance(position, str) and not _are_ascii(position, lower, upper):
+            return True  # an encoding may order its other characters in its own way
         if isinstance(position, float):
             # A column of doubles is cut at doubles: databases round a bound that none equals, some
             # to the nearest and some up. A range that is read for nothing loses no row.
@@ -384,7 +386,11 @@ def bound_value(position: Any, arrow_type: pa.DataType) -> Any:
     return position
 
 
-def _position(value: Any) -> float | Decimal | Fraction | None:
+def _are_ascii(*texts: Any) -> bool:
+    return all(text is None or (isinstance(text, str) and text.isascii()) for text in texts)
+
+
+def _position(value: Any) -> float | Decimal | Fraction | str | None:
     """Return a column's Python value in the unit of its ranges, None where it has no place."""
     if isinstance(value, datetime):
         zone = UTC if value.tzinfo else None
@@ -393,6 +399,8 @@ def _position(value: Any) -> float | Decimal | Fraction | None:
         return since // timedelta(microseconds=1) + Fraction(getattr(value, "nanosecond", 0), 1000)
     if isinstance(value, date):
         return (value - _EPOCH).days
+    if isinstance(value, str):
+        return value
     if isinstance(value, int | float | Decimal) and not math.isnan(value):
         return value
     return None

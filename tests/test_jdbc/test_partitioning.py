@@ -31,6 +31,7 @@ from jdbc.partitioning import (
     parse_bound,
     plan_ranges,
     range_condition,
+    ranges_between,
 )
 
 VECTORS = json.loads(
@@ -286,6 +287,30 @@ def test_ranges_that_cannot_match_are_pruned():
     assert kept(ranges, "any_of", below) == [0, 3]
     pieces = (SimpleNamespace(op="is null", value=None), SimpleNamespace(op=">", value=32))
     assert kept(ranges, "any_of", pieces) == [0, 3]
+
+
+def test_texts_are_pruned_by_their_code_points_and_kept_where_an_encoding_may_differ():
+    ranges = ranges_between(["Z", "k1", "ä"])
+    assert kept(ranges[:2], "==", "a") == [1]
+    assert kept(ranges[:2], "==", "Z") == [1]
+    assert kept(ranges[:2], "in", ("", "Y")) == [0]
+    assert kept(ranges[:2], "<", "Z") == [0]
+    assert kept(ranges[:2], ">=", "a") == [1]
+    assert kept(ranges, "==", "é") == [0, 1, 2, 3]
+    assert kept(ranges, "==", "A") == [0, 2, 3]
+    assert kept(plan_ranges(0, 40, 4), "==", "5") == [0, 1, 2, 3]
+
+
+@given(
+    cuts=st.lists(st.text(max_size=3), unique=True, max_size=4).map(sorted),
+    row=st.text(max_size=3),
+    op=st.sampled_from(sorted(COMPARE)),
+    value=st.text(max_size=3),
+)
+def test_no_range_of_texts_that_holds_a_matching_row_is_pruned(cuts, row, op, value):
+    piece = next(one for one in ranges_between(cuts) if holds(one, row))
+    assert piece.may_match("==", row)
+    assert piece.may_match(op, value) or not COMPARE[op](row, value)
 
 
 def test_dates_and_instants_are_pruned_in_the_unit_of_the_column():
