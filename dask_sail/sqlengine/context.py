@@ -106,6 +106,7 @@ class SQLContext:
         self._broken: dict[str, str] = {}
         self._planned: tuple[Settings, Planner] | None = None
         self._texts: OrderedDict[str, str] = OrderedDict()
+        self._frames: OrderedDict[str, tuple[DistributedPlan, Any]] = OrderedDict()
         for name, data in _mapping("tables", tables).items():
             self.register(name, data)
 
@@ -285,7 +286,7 @@ class SQLContext:
         """
         statement = ddl.parse_statement(_text(query))
         if isinstance(statement, ddl.Query):
-            return graph.query_frame(self._plan(statement.sql), self._inputs, "sql")
+            return self._frame(self._plan(statement.sql))
         return graph.query_frame(*_constant(self._done(statement, query)), "sql")
 
     def to_arrow(self, query: str, /) -> pa.Table:
@@ -331,6 +332,15 @@ class SQLContext:
         return explanation(plan, self._descriptions(), self._inputs, figures)
 
     # Planning.
+
+    def _frame(self, plan: DistributedPlan) -> Any:
+        """Return a frame of its own for each call, of an expression that is made once per plan."""
+        known = self._frames.get(plan.sql)
+        if known is None or known[0] is not plan:
+            known = self._frames[plan.sql] = plan, graph.query_frame(plan, self._inputs, "sql")
+            if len(self._frames) > _TEXTS_KEPT:
+                self._frames.popitem(last=False)
+        return known[1].copy()
 
     def _names(self) -> dict[str, list[str]]:
         """Columns by table, also of views."""
@@ -446,6 +456,7 @@ class SQLContext:
     def _forget_plans(self) -> None:
         self._described = self._planned = None
         self._texts.clear()
+        self._frames.clear()
 
     # Statements that are no query.
 

@@ -478,3 +478,11 @@ def test_a_view_may_replace_a_table_that_it_names_otherwise():
     ctx = dask_sail.SQLContext({"orders": ORDERS})
     ctx.sql("CREATE OR REPLACE VIEW orders AS WITH orders AS (SELECT 7 AS id) SELECT * FROM orders")
     assert ctx.to_arrow("SELECT * FROM orders").to_pydict() == {"id": [7]}
+
+
+def test_a_query_that_is_asked_again_gives_a_frame_of_its_own(ctx: dask_sail.SQLContext) -> None:
+    sql = "SELECT id FROM orders"
+    first, second = ctx.sql(sql), ctx.sql(sql)
+    assert first.__dask_keys__() == second.__dask_keys__()
+    first["more"] = 1
+    assert list(second.columns) == list(ctx.sql(sql).columns) == ["Id"]
