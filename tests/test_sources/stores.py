@@ -191,12 +191,3 @@ def running_azurite() -> Iterator[Proxy]:
     command = [_program("azurite-blob", "npm install --global azurite"), *where, *quiet]
     with running(command, port), proxied(port) as proxy:
         yield proxy
-
-
-@contextmanager
-def running_redis(password: str) -> Iterator[int]:
-    """Run Redis; yields its port."""
-    port = free_port()
-    where = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--requirepass", password]
-    with running([_program("redis-server", "apt-get install redis-server"), *where], port):
-        yield port
