@@ -38,6 +38,10 @@ ON_SPARK: Literals = (
     (_types.is_timestamp, dt.datetime),
 )
 
+# Spark hands over the ten days before it as this one: with Pope Gregory's calendar they were left
+# out, and Java's old dates, through which literals go, still do.
+_AFTER_THE_GAP = dt.date(1582, 10, 15)
+
 _COMPARISONS = {
     "EqualTo": "==",
     "EqualNullSafe": "==",
@@ -108,5 +112,7 @@ def _literal(value: Any, kind: pa.DataType, literals: Literals) -> Any:
         value = bytes(value)
     if _types.is_uint64(kind) and isinstance(value, Decimal) and value == int(value):
         value = int(value)  # such a column is a decimal on Spark
+    if type(value) is dt.date and value == _AFTER_THE_GAP:
+        return None
     expected = next((python for test, python in literals if test(kind)), None)
     return value if type(value) is expected else None

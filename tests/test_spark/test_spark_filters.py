@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import operator
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
@@ -207,3 +208,17 @@ def test_a_reader_travels_light(
     few, many = source.reader(schema), source.reader(schema)
     assert len(many.partitions()) == 5000
     assert abs(len(cloudpickle.dumps(many)) - len(cloudpickle.dumps(few))) < 100
+
+
+@pytest.mark.parametrize("op", ["=", "<"])
+@pytest.mark.parametrize("day", ["1582-10-05", "1582-10-15"])
+def test_days_that_the_old_calendar_left_out_are_days(
+    engine: Any, stored: Callable[..., str], tmp_path: Path, day: str, op: str
+) -> None:
+    days = [dt.date(1582, 10, 1) + dt.timedelta(days=n) for n in range(20)]
+    frame = engine.read("Filtering", file=stored({"d": pa.array(days)}), seen=tmp_path / "seen")
+    compare = {"=": operator.eq, "<": operator.lt}[op]
+    wanted = [each for each in days if compare(each, dt.date.fromisoformat(day))]
+    with engine.pushing():
+        found = [row.d for row in frame.filter(f"d {op} DATE'{day}'").collect()]
+    assert sorted(found) == wanted
