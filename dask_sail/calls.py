@@ -44,9 +44,10 @@ def call_source(
     """
     try:
         return call()
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+    except (KeyboardInterrupt, GeneratorExit):
         raise
-    except BaseException as error:  # noqa: BLE001 - Rust panics are no Exceptions
+    # Rust panics are no Exceptions; nor is what sys.exit raises, which would end a worker.
+    except BaseException as error:  # noqa: BLE001
         name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
         explained = getattr(error, "explains_itself", False)
         ours = kind(

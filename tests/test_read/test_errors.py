@@ -352,3 +352,13 @@ def test_a_chained_cause_is_told_as_well() -> None:
         dd.read_python_source(Chained).compute()
     assert "KeyError: 'key'" in raised.value.traceback_text
     assert raised.value.__cause__ is None
+
+
+def test_a_source_that_exits_is_an_error_and_ends_no_worker() -> None:
+    class Exits(Good):
+        def read_partition(self, spec: dict[str, Any], options: dict[str, str]) -> Any:
+            raise SystemExit("no such meter")
+
+    frame = dd.read_python_source(Exits)
+    with pytest.raises(errors.PartitionReadError, match="raised SystemExit: no such meter"):
+        frame.compute(scheduler="threads")
