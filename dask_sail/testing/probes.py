@@ -41,12 +41,14 @@ def pairs(single: list[Predicate], count: int = 40) -> list[tuple[Predicate, ...
 
 
 def _on_column(table: pa.Table, name: str) -> Iterator[Predicate]:
+    nulls = [Predicate(name, "is null"), Predicate(name, "not null")]
+    if pa.types.is_nested(table.schema.field(name).type):
+        return iter(nulls)  # Arrow compares no lists, structs or maps
     held = _held(table.column(name))
     # Few: each is read with every comparison from every partition, perhaps over a network.
     beside = _beside(held, table.schema.field(name).type)
     values = list(dict.fromkeys([*held[:3], *beside[:5]]))
-    made = [Predicate(name, "is null"), Predicate(name, "not null")]
-    made += [Predicate(name, op, value) for value in values for op in _COMPARISONS]
+    made = [*nulls, *(Predicate(name, op, value) for value in values for op in _COMPARISONS)]
     few = tuple(values[:3])
     lists = (few, few[:1], (), tuple(beside[:5]))
     made += [Predicate(name, op, some) for op in ("in", "not in") for some in lists]

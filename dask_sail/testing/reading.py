@@ -127,7 +127,9 @@ class Reading:
             return pa.table({"": pa.nulls(count)}).select([])
         return pa.Table.from_batches(found, schema=target)
 
-    def raised_by(self, given: SourceOptions, spec: PartitionSpec | None = None) -> list[Exception]:
+    def raised_by(
+        self, given: SourceOptions, spec: PartitionSpec | None = None
+    ) -> list[Exception | SystemExit]:
         """What the source itself raises with other options, or for a spec that is none.
 
         Not as the errors of this package, which hold no secret and can be pickled in any case.
@@ -140,7 +142,7 @@ class Reading:
                 spec = planned[0] if planned else None
             if spec is not None:
                 list(self.ref.create().read_partition(spec, handed.copy()))
-        except Exception as error:  # noqa: BLE001 - whatever a source raises
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a source raises
             return [error]
         return []
 
@@ -165,13 +167,27 @@ def rows(table: pa.Table) -> Rows:
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:
+    return list(column.cast(_as_numbers(column.type)).to_pylist())
+
+
+def _as_numbers(kind: pa.DataType) -> pa.DataType:
+    """Return a type with numbers for moments, of which there are more than Python has."""
     types = pa.types
-    kind = column.type
-    if types.is_timestamp(kind) or types.is_date64(kind) or types.is_duration(kind):
-        column = column.cast(pa.int64())  # there are more of them than Python has
-    elif types.is_date32(kind):
-        column = column.cast(pa.int32())
-    return list(column.to_pylist())
+    if types.is_date32(kind) or types.is_time32(kind):
+        return pa.int32()
+    if types.is_temporal(kind) and not types.is_interval(kind):
+        return pa.int64()
+    if types.is_map(kind):
+        return pa.map_(_as_numbers(kind.key_type), _as_numbers(kind.item_type))
+    if types.is_struct(kind):
+        return pa.struct([field.with_type(_as_numbers(field.type)) for field in kind])
+    if types.is_fixed_size_list(kind):
+        return pa.list_(_as_numbers(kind.value_type), kind.list_size)
+    if types.is_list(kind):
+        return pa.list_(_as_numbers(kind.value_type))
+    if types.is_large_list(kind):
+        return pa.large_list(_as_numbers(kind.value_type))
+    return kind
 
 
 def project(counted: Rows, names: Sequence[str], wanted: Sequence[str]) -> Rows:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import decimal
 import gc
 import inspect
 import io
 import itertools
 import json
+import os
 import pickle
 import subprocess
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -37,6 +40,7 @@ from .reading import Partition, Reading, Rows, differences, project, rows
 
 __all__ = ["PythonDataSourceSuite", "Rule"]
 
+_LONG = 300  # characters of a message
 PATIENCE = 60.0  # seconds after which a call is taken to hang
 _Result = TypeVar("_Result")
 
@@ -182,7 +186,9 @@ class PythonDataSourceSuite:
 
     def test_specs_come_back_from_json(self, rule: Rule, reading: Reading) -> None:
         """A spec is the same after a journey as JSON, which is how it comes to a worker."""
-        planned = reading.ask("plan_partitions", reading.options())
+        source = reading.ref.create()
+        reading.ask("infer_schema", reading.options(), instance=source)
+        planned = reading.ask("plan_partitions", reading.options(), instance=source)
         for position, spec in enumerate(planned):
             arrived = json.loads(json.dumps(spec))
             if (place := _change(spec, arrived, f"plan_partitions()[{position}]")) is not None:
@@ -211,34 +217,28 @@ class PythonDataSourceSuite:
 
     def test_option_names_match_ignoring_case(self, rule: Rule, reading: Reading) -> None:
         """Options are found by their names in any case, as the dict that is handed over does."""
-        if Reading(reading.ref, reading.given).plan.specs != reading.plan.specs:
-            pytest.skip("rests on what test_the_plan_is_stable finds broken")
+        _needs_a_stable_plan(reading)
+        remedy = "look options up by options['name'] or options.get('name')"
+        first = list(reading.plan.specs)[:1]
+        with _otherwise_told_by("test_every_partition_can_be_read or test_a_new_instance_reads"):
+            wanted, again = ([rows(reading.table(spec)) for spec in first] for _ in range(2))
+        if wanted != again:
+            pytest.skip("rests on what test_a_retry_gives_the_same_rows finds broken")
         for spell in (str.upper, str.lower):
             given = SourceOptions({spell(name): text for name, text in reading.given.items()})
-            other = Reading(reading.ref, given)
-            with rule.holds("look options up by options['name'] or options.get('name')"):
+            other = Reading(reading.ref, given, reading.snapshot)
+            told = f"with {', '.join(given) or 'no options'}"
+            with rule.holds(remedy):
                 same = other.plan.schema.equals(reading.plan.schema)
                 if not same or other.plan.specs != reading.plan.specs:
-                    rule.broken(
-                        f"another plan with {', '.join(given) or 'no options'}",
-                        "look options up by options['name'] or options.get('name')",
-                    )
+                    rule.broken(f"another plan {told}", remedy)
+                for spec, known in zip(first, wanted, strict=True):
+                    rule.same(rows(other.table(spec)), known, f"read {told}", remedy)
 
     def test_nothing_handed_over_is_changed(self, rule: Rule, reading: Reading) -> None:
         """A method leaves the options and specs that it is handed as they are."""
         specs = list(reading.plan.specs)
-        scan = reading.scan()
-        calls: list[tuple[str, Callable[[CaseInsensitiveDict, list[PartitionSpec]], Any]]] = [
-            ("infer_schema", lambda o, s: reading.ask("infer_schema", o)),
-            ("plan_partitions", lambda o, s: reading.ask("plan_partitions", o)),
-            ("partition_statistics", lambda o, s: reading.ask("partition_statistics", s, o)),
-            ("plan_scan", lambda o, s: reading.ask("plan_scan", s, o, scan)),
-            ("scan_partition", lambda o, s: list(reading.ask("scan_partition", s[0], o, scan))),
-            ("read_partition", lambda o, s: list(reading.ask("read_partition", s[0], o))),
-        ]
-        for method, call in calls:
-            if not reading.has(method) or (method.endswith("_partition") and not specs):
-                continue
+        for method, call in _calls(reading):
             options, handed = reading.options(), copy.deepcopy(specs)
             # What it gives or raises is another test's affair.
             with contextlib.suppress(Exception):
@@ -247,6 +247,23 @@ class PythonDataSourceSuite:
             changed = changed or ("specs" if handed != specs else "")
             if changed:
                 rule.broken(f"{method} changed the {changed}", f"work on {changed}.copy()")
+
+    def test_the_process_is_left_alone(self, rule: Rule, reading: Reading) -> None:
+        """A method changes nothing that all share: variables, the folder, the decimal context."""
+        for method, call in _calls(reading):
+            options, specs = reading.options(), list(reading.plan.specs)
+            fresh = decimal.localcontext(decimal.DefaultContext)  # not what a test has left behind
+            with fresh as context, contextlib.chdir(os.getcwd()), _watched() as changed:
+                with contextlib.suppress(Exception):
+                    call(options, specs)
+                usual = (decimal.DefaultContext.prec, decimal.DefaultContext.rounding)
+                if (context.prec, context.rounding) != usual:
+                    changed.append("the decimal context")
+            if changed:
+                rule.broken(
+                    f"{method} changed {', '.join(dict.fromkeys(changed))}",
+                    "hand it to what needs it as an argument, or use decimal.localcontext()",
+                )
 
     def test_a_version_is_a_text_that_stays(self, rule: Rule, reading: Reading) -> None:
         """version(options) gives one text for as long as the data do not change."""
@@ -319,8 +336,23 @@ class PythonDataSourceSuite:
                             "e.g. pa.RecordBatch.from_pylist(rows, schema=schema)",
                         )
 
+    def test_batches_stay_as_they_are(self, rule: Rule, reading: Reading) -> None:
+        """A batch keeps its values when the next one comes: batches are collected, not copied."""
+        for spec in reading.plan.specs:
+            with _otherwise_told_by("test_every_partition_can_be_read"):
+                came = [(batch, rows(pa.table(batch))) for batch in reading.batches(spec)]
+            for batch, then in came:
+                where = f"a batch of {reading.redact.value(spec)}, after the last one"
+                remedy = "fill a new buffer for each batch, or copy it"
+                rule.same(rows(pa.table(batch)), then, where, remedy)
+
     def test_a_new_instance_reads(self, rule: Rule, reading: Reading) -> None:
-        """A read needs nothing that an instance kept from planning: each call has a new one."""
+        """No call needs what an instance kept of another: planning and reads have new ones."""
+        _needs_a_stable_plan(reading)
+        remedy = "put what a read needs into its spec, or take it from the options"
+        with rule.holds(remedy):
+            if planning.plan_specs(reading.ref, reading.given)[0] != reading.plan.specs:
+                rule.broken("plan_partitions without infer_schema gives other specs", remedy)
         source = reading.ref.create()
         reading.ask("infer_schema", reading.options(), instance=source)
         reading.ask("plan_partitions", reading.options(), instance=source)
@@ -330,7 +362,6 @@ class PythonDataSourceSuite:
                 again = rows(reading.table(spec, instance=source))
             if wanted != again:
                 pytest.skip("rests on what test_a_retry_gives_the_same_rows finds broken")
-            remedy = "put what a read needs into its spec, or take it from the options"
             with rule.holds(remedy):
                 found = rows(reading.table(spec))
             rule.same(found, wanted, f"a new instance reads {reading.redact.value(spec)}", remedy)
@@ -352,8 +383,11 @@ class PythonDataSourceSuite:
     def test_another_process_reads_the_same(
         self, rule: Rule, reading: Reading, partitions: list[Partition], tmp_path: Path
     ) -> None:
-        """A process that knows the class, the options and a spec reads the same rows."""
-        remedy = "keep nothing on the class or in globals; import what is used at the module's head"
+        """A process in another time zone reads the same rows of a spec, and plans the same."""
+        remedy = (
+            "keep nothing on the class or in globals; import what is used at the module's head; "
+            "name the time zone of local times; sort what comes in no order, such as a set"
+        )
         asked = {id(p): p for p in (*partitions[:1], *partitions[-1:])}.values()
         specs = [partition.spec for partition in asked]
         task = tmp_path / "task"
@@ -362,10 +396,16 @@ class PythonDataSourceSuite:
         )
         # -P: without the current folder, where modules of the author's may lie.
         command = [sys.executable, "-P", "-c", _OTHER_PROCESS, str(task), str(tmp_path)]
+        elsewhere = {**os.environ, "TZ": "<+1245>-12:45", "PYTHONHASHSEED": "4711"}
         limit = 3 * PATIENCE
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, check=False, timeout=limit
+                command,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=limit,
+                env=elsewhere,
             )
         except subprocess.TimeoutExpired:
             rule.broken(f"no answer within {limit:.0f} s", remedy)
@@ -376,6 +416,10 @@ class PythonDataSourceSuite:
                 found = pa.ipc.open_file(file).read_all()
             where = f"another process reads {reading.redact.value(partition.spec)}"
             rule.same(rows(found), rows(partition.table), where, remedy)
+        schema, planned = pickle.loads((tmp_path / "plan").read_bytes())
+        if not schema.equals(reading.plan.schema) or planned != reading.plan.specs:
+            _needs_a_stable_plan(reading)
+            rule.broken("another process plans another schema, or other specs", remedy)
 
     def test_partitions_are_read_side_by_side(
         self, rule: Rule, reading: Reading, partitions: list[Partition]
@@ -394,10 +438,13 @@ class PythonDataSourceSuite:
     def test_a_read_that_is_closed_lets_go(
         self, rule: Rule, reading: Reading, partitions: list[Partition]
     ) -> None:
-        """What a read has opened is closed when the iterator is closed before its end."""
+        """What planning or a read opened is closed, also if the iterator is before its end."""
         remedy = "use `with` or `try: ... finally:` around the yields"
 
         def begin_and_close() -> None:
+            list(Reading(reading.ref, reading.given).plan.specs)
+            for partition in partitions[:1]:
+                reading.table(partition.spec)
             for partition in partitions[:2]:
                 with contextlib.closing(reading.batches(partition.spec)) as half:
                     next(half, None)
@@ -417,8 +464,9 @@ class PythonDataSourceSuite:
         files_then, threads_then = _open_now()
         if files_then - files >= _TIMES or threads_then - threads >= _TIMES:
             rule.broken(
-                f"{_TIMES} reads that were closed half-way left {files_then - files} more open "
-                f"files or sockets, and {threads_then - threads} more threads",
+                f"{_TIMES} times a plan, a whole read and some closed half-way left "
+                f"{files_then - files} more open files or sockets, and "
+                f"{threads_then - threads} more threads",
                 remedy,
             )
 
@@ -628,8 +676,17 @@ class PythonDataSourceSuite:
         if not reading.has("partition_statistics"):
             pytest.skip("the source has no statistics")
         remedy = "write e.g. (12, True, 4096), or (None, False, None) where nothing is known"
+        specs = reading.plan.specs
         with rule.holds(remedy):
-            known = planning.statistics(reading.ref, reading.given, reading.plan.specs)
+            known = planning.statistics(reading.ref, reading.given, specs)
+        # As Dask asks of the partitions that a filter has left.
+        with rule.holds("answer for the specs that are handed over, in their order"):
+            last = planning.statistics(reading.ref, reading.given, specs.take([len(specs) - 1]))
+        if last != known[-1:]:
+            rule.broken(
+                f"{tuple(known[-1])!r} of the last spec, and {tuple(last[0])!r} of it alone",
+                "answer for the specs that are handed over, in their order",
+            )
         for partition, told in zip(partitions, known, strict=True):
             counts = [told.rows, told.nbytes]
             numbers = all(n is None or (isinstance(n, int) and n >= 0) for n in counts)
@@ -667,18 +724,31 @@ class PythonDataSourceSuite:
                 seen = str(error)
             rule.broken(f"index={name!r}: {seen}", remedy)
 
-    def test_no_secret_is_told(self, rule: Rule, reading: Reading) -> None:
-        """No secret of the options is in specs, schema, errors, reprs or descriptions."""
-        for place, text in _told(reading):
+    def test_no_secret_is_told(
+        self,
+        rule: Rule,
+        reading: Reading,
+        caplog: pytest.LogCaptureFixture,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        """No secret of the options is in specs, schema, errors, reprs, descriptions or logs."""
+        caplog.set_level(1)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            told = list(_told(reading))
+            given = _with_wrong_secrets(reading.given)
+            errors = reading.raised_by(given)
+        told += [("a warning", str(warning.message)) for warning in warned]
+        told += [("a log", caplog.text), ("what it prints", "".join(capfd.readouterr()))]
+        for place, text in told:
             if reading.redact(text) != text:
                 rule.broken(
                     f"a secret of the options stands in {place}: {reading.redact(text)[:500]}",
                     "leave it out, and take it from the options where it is used (if the secret of "
                     "the test is a common word, choose another one)",
                 )
-        given = _with_wrong_secrets(reading.given)
         redact = Redactor([_WRONG])
-        for error in reading.raised_by(given):
+        for error in errors:
             text = "".join(traceback.format_exception(error)) + repr(error.args) + repr(vars(error))
             if redact(text) != text:
                 rule.broken(
@@ -754,6 +824,30 @@ class _Asked:
         return {predicate.column for predicate in self.scan.predicates}
 
 
+def _needs_a_stable_plan(reading: Reading) -> None:
+    if Reading(reading.ref, reading.given).plan.specs != reading.plan.specs:
+        pytest.skip("rests on what test_the_plan_is_stable finds broken")
+
+
+def _calls(
+    reading: Reading,
+) -> Iterator[tuple[str, Callable[[CaseInsensitiveDict, list[PartitionSpec]], Any]]]:
+    """The methods that a source has, each with a call of it with options and all specs."""
+    scan = reading.scan()
+    ask = reading.ask
+    calls: dict[str, Callable[[CaseInsensitiveDict, list[PartitionSpec]], Any]] = {
+        "infer_schema": lambda o, s: ask("infer_schema", o),
+        "plan_partitions": lambda o, s: ask("plan_partitions", o),
+        "partition_statistics": lambda o, s: ask("partition_statistics", s, o),
+        "plan_scan": lambda o, s: ask("plan_scan", s, o, scan),
+        "scan_partition": lambda o, s: list(ask("scan_partition", s[0], o, scan)),
+        "read_partition": lambda o, s: list(ask("read_partition", s[0], o)),
+    }
+    for method, call in calls.items():
+        if reading.has(method) and (reading.plan.specs or not method.endswith("_partition")):
+            yield method, call
+
+
 def _needs_scan(reading: Reading) -> None:
     if not reading.has("plan_scan", "scan_partition"):
         pytest.skip("the source has no plan_scan and scan_partition")
@@ -792,7 +886,8 @@ def _asked(
 
 
 def _said(predicates: Sequence[Predicate]) -> str:
-    return " and ".join(map(str, predicates)) or "no predicate"
+    told = " and ".join(map(str, predicates)) or "no predicate"
+    return told if len(told) < _LONG else f"{told[:_LONG]}..."
 
 
 def _side_by_side(reading: Reading, specs: Sequence[PartitionSpec]) -> list[pa.Table]:
@@ -851,6 +946,32 @@ def _is_key_and_count(given: Any) -> bool:
     return isinstance(key, str) and type(count) is int and count >= 1
 
 
+_watched_by: list[list[str]] = []
+_hooks: list[Callable[[str, tuple[Any, ...]], None]] = []
+
+
+def _note(event: str, given: tuple[Any, ...]) -> None:
+    if not _watched_by:
+        return
+    if event in ("os.putenv", "os.unsetenv"):  # its value may be a secret
+        _watched_by[-1].append(f"the environment variable {os.fsdecode(given[0])}")
+    elif event == "os.chdir":
+        _watched_by[-1].append("the current folder")
+
+
+@contextlib.contextmanager
+def _watched() -> Iterator[list[str]]:
+    """Notes what is changed, also if it was the same before: a test has called the source."""
+    if not _hooks:  # there is no way to remove one
+        _hooks.append(_note)
+        sys.addaudithook(_note)
+    _watched_by.append([])
+    try:
+        yield _watched_by[-1]
+    finally:
+        _watched_by.pop()
+
+
 _TIMES = 8
 
 
@@ -875,10 +996,13 @@ for position, spec in enumerate(specs):
     path = f"{sys.argv[2]}/{position}.arrow"
     with pa.OSFile(path, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
+plan = Reading(ref, given).plan
+with open(f"{sys.argv[2]}/plan", "wb") as file:
+    pickle.dump((plan.schema, plan.specs), file)
 """
 
 
-def _after_pickling(error: Exception) -> Any:
+def _after_pickling(error: BaseException) -> Any:
     """Return an error as it comes back in a process of anybody's."""
     file = io.BytesIO()
     pickler = pickle.Pickler(file)

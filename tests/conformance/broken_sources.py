@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import decimal
+import logging
 import os
 import tempfile
 import threading
 import time
 import uuid
+import warnings
 from dataclasses import replace
 from typing import ClassVar
 
@@ -107,6 +110,28 @@ class WholeScan(Whole):
         return {"rows": str(spec["rows"])}
 
 
+MOMENTS = pa.table(
+    {
+        "n": pa.array(range(20), pa.int64()),
+        "at": pa.array([n * 1_001 for n in range(20)], pa.time64("ns")),
+        "far": pa.array([[2**60 + n, None] for n in range(20)], pa.list_(pa.timestamp("us"))),
+    }
+)
+
+
+class Moments(Whole):
+    """Keeps every rule, with times that Python has not."""
+
+    TABLE = MOMENTS
+
+    def infer_schema(self, options):
+        self._size(options)
+        return MOMENTS.schema
+
+    def read_partition(self, spec, options):
+        yield from MOMENTS.slice(spec["start"], spec["rows"]).to_batches(max_chunksize=3)
+
+
 # ------------------------------------------------------------------------------ the class
 
 
@@ -186,6 +211,36 @@ class PopsSpecs(Whole):
         yield from TABLE.slice(start, spec["rows"]).to_batches()
 
 
+class OneSpellingWhereItReads(Whole):
+    """Looks up by one spelling what only a read needs."""
+
+    def read_partition(self, spec, options):
+        if dict(options).get("password"):
+            yield from super().read_partition(spec, options)
+
+
+class SetsVariables(Whole):
+    """What a read needs stands in the environment, which workers do not share."""
+
+    def plan_partitions(self, options):
+        os.environ["BROKEN_SOURCE_ROWS"] = "20"
+        return super().plan_partitions(options)
+
+
+class GoesElsewhere(Whole):
+    def read_partition(self, spec, options):
+        os.chdir(tempfile.gettempdir())
+        yield from super().read_partition(spec, options)
+
+
+class RoundsForAll(Whole):
+    """Leaves a worker's thread with five digits for whatever is computed next."""
+
+    def read_partition(self, spec, options):
+        decimal.getcontext().prec = 5
+        yield from super().read_partition(spec, options)
+
+
 class VersionOfNow(Whole):
     def version(self, options):
         return f"{time.perf_counter_ns()}"
@@ -247,6 +302,32 @@ class TypesByBatch(Whole):
             yield batch.set_column(0, "n", narrow) if i % 2 else batch
 
 
+class FillsOneBuffer(Whole):
+    """Yields the same memory again and again."""
+
+    TABLE = None  # what it is to give is known to nobody
+
+    def read_partition(self, spec, options):
+        buffer = bytearray(8)
+        for n in TABLE["n"].to_pylist()[spec["start"] : spec["start"] + spec["rows"]]:
+            buffer[:] = n.to_bytes(8, "little")
+            row = TABLE.slice(n, 1).to_batches()[0]
+            array = pa.Array.from_buffers(pa.int64(), 1, [None, pa.py_buffer(buffer)])
+            yield row.set_column(0, "n", array)
+
+
+class NeedsItsSchema(Whole):
+    """Plans by what infer_schema left on the instance."""
+
+    def infer_schema(self, options):
+        self.count = len(ROWS)
+        return super().infer_schema(options)
+
+    def plan_partitions(self, options):
+        size = self._size(options)
+        return [{"start": start, "rows": size} for start in range(0, self.count, size)]
+
+
 class KeepsItsPlan(Whole):
     def plan_partitions(self, options):
         self.rows = TABLE
@@ -296,6 +377,25 @@ class KeepsAPage(Whole):
             yield from super().read_partition(spec, options)
 
 
+class TimesOfHere(Whole):
+    """Tells the hour as the clock on the wall of each process does."""
+
+    TABLE = None
+
+    def read_partition(self, spec, options):
+        hour = datetime.datetime.fromtimestamp(1_700_000_000).hour
+        for batch in super().read_partition(spec, options):
+            yield batch.set_column(0, "n", pc.multiply(batch.column(0), hour))
+
+
+class PlansASet(Whole):
+    """Its order is another one in each process."""
+
+    def plan_partitions(self, options):
+        starts = {f"{start:02}" for start in range(len(ROWS))}
+        return [{"start": int(start), "rows": 1} for start in starts if self._size(options)]
+
+
 class OneCursor(Whole):
     """All reads of a process share the place where they are."""
 
@@ -322,6 +422,24 @@ class LeavesThreadsBehind(Whole):
         threading.Thread(target=done.wait, args=(20,), daemon=True).start()
         yield from super().read_partition(spec, options)
         done.set()
+
+
+class LeavesFilesOpenAtTheEnd(Whole):
+    """Closes if it is broken off, and keeps what it has read to its end."""
+
+    def read_partition(self, spec, options):
+        file = os.open(os.devnull, os.O_RDONLY)
+        try:
+            yield from super().read_partition(spec, options)
+        except GeneratorExit:
+            os.close(file)
+            raise
+
+
+class LeavesFilesOpenWhenItPlans(Whole):
+    def plan_partitions(self, options):
+        os.open(os.devnull, os.O_RDONLY)
+        return super().plan_partitions(options)
 
 
 class CancelsAnother(WholeScan):
@@ -362,6 +480,20 @@ class NeedsRows(Whole):
 class ReadsLess(WholeScan):
     def read_partition(self, spec, options):
         yield from list(super().read_partition(spec, options))[1:]
+
+
+class CutsTimes(Moments):
+    """Scans microseconds where it reads nanoseconds."""
+
+    TABLE = None
+
+    def plan_scan(self, specs, options, scan):
+        return specs, []
+
+    def scan_partition(self, spec, options, scan):
+        for batch in self.read_partition(spec, options):
+            cut = batch.column("at").cast(pa.time64("us"), safe=False).cast(pa.time64("ns"))
+            yield batch.set_column(1, "at", cut).select(scan.columns)
 
 
 class WrongColumns(WholeScan):
@@ -421,6 +553,15 @@ class IgnoresCase(WholeScan):
             yield batch
 
 
+class TakesShortLists(WholeScan):
+    """Accepts what its server refuses: lists of more than a thousand."""
+
+    def scan_partition(self, spec, options, scan):
+        if any(p.op == "in" and len(p.value) > 1000 for p in scan.predicates):
+            raise ValueError("too many parameters")
+        yield from super().scan_partition(spec, options, scan)
+
+
 class FiltersTwice(WholeScan):
     """Applies what it did not accept, and wrongly: nulls go."""
 
@@ -444,6 +585,18 @@ class AcceptsAll(WholeScan):
 
     def may_match(self, spec, scan):
         return True
+
+
+class IgnoresCaseInLists(WholeScan):
+    def scan_partition(self, spec, options, scan):
+        listed = [p for p in scan.predicates if p.op == "in" and p.column == "name"]
+        others = tuple(p for p in scan.predicates if p not in listed)
+        every = replace(scan, columns=tuple(SCHEMA.names), predicates=others, limit=None)
+        for batch in super().scan_partition(spec, options, every):
+            for predicate in listed:
+                lower = pa.array([value.lower() for value in predicate.value], pa.string())
+                batch = batch.filter(pc.is_in(pc.utf8_lower(batch["name"]), value_set=lower))
+            yield batch.select(scan.columns)
 
 
 class FiltersWhatItGives(WholeScan):
@@ -479,6 +632,13 @@ class CountsByGuess(WholeScan):
 class StatisticsOfOne(WholeScan):
     def partition_statistics(self, specs, options):
         return [(1, False, None)]
+
+
+class StatisticsOfAll(WholeScan):
+    """Does not look at the specs that it is asked about."""
+
+    def partition_statistics(self, specs, options):
+        return [(8, True, None), (8, True, None), (4, True, None)]
 
 
 class DivisionsBesideTheRows(WholeScan):
@@ -520,6 +680,24 @@ class PasswordInRepr(Whole):
         return f"PasswordInRepr({getattr(self, 'password', None)})"
 
 
+class PasswordInLogs(Whole):
+    def read_partition(self, spec, options):
+        logging.getLogger("broken").debug("login with %s", options["password"])
+        yield from super().read_partition(spec, options)
+
+
+class PasswordPrinted(Whole):
+    def plan_partitions(self, options):
+        print("login with", options["password"])
+        return super().plan_partitions(options)
+
+
+class PasswordInWarnings(Whole):
+    def infer_schema(self, options):
+        warnings.warn(f"{options['password']} is a weak password", stacklevel=2)
+        return super().infer_schema(options)
+
+
 # --------------------------------------------------------------------------------- errors
 
 
@@ -558,8 +736,12 @@ BROKEN = {
     RandomIds: "test_the_plan_is_stable",
     ChangingSchema: "test_the_plan_is_stable",
     OneSpelling: "test_option_names_match_ignoring_case",
+    OneSpellingWhereItReads: "test_option_names_match_ignoring_case",
     PopsOptions: "test_nothing_handed_over_is_changed",
     PopsSpecs: "test_nothing_handed_over_is_changed",
+    SetsVariables: "test_the_process_is_left_alone",
+    GoesElsewhere: "test_the_process_is_left_alone",
+    RoundsForAll: "test_the_process_is_left_alone",
     VersionOfNow: "test_a_version_is_a_text_that_stays",
     LimitOfNone: "test_a_limit_of_reads_is_a_key_and_a_count",
     SnapshotWithoutName: "test_a_snapshot_opens_and_closes",
@@ -569,18 +751,25 @@ BROKEN = {
     GivesLists: "test_every_partition_can_be_read",
     MoreColumns: "test_batches_have_the_columns_of_the_schema",
     TypesByBatch: "test_batches_have_the_columns_of_the_schema",
+    FillsOneBuffer: "test_batches_stay_as_they_are",
     KeepsItsPlan: "test_a_new_instance_reads",
+    NeedsItsSchema: "test_a_new_instance_reads",
     ReadsOnce: "test_a_retry_gives_the_same_rows",
     GoesOn: "test_a_retry_gives_the_same_rows",
     KeepsAPage: "test_another_process_reads_the_same",
+    TimesOfHere: "test_another_process_reads_the_same",
+    PlansASet: "test_another_process_reads_the_same",
     OneCursor: "test_partitions_are_read_side_by_side",
     LeavesFilesOpen: "test_a_read_that_is_closed_lets_go",
+    LeavesFilesOpenAtTheEnd: "test_a_read_that_is_closed_lets_go",
+    LeavesFilesOpenWhenItPlans: "test_a_read_that_is_closed_lets_go",
     LeavesThreadsBehind: "test_a_read_that_is_closed_lets_go",
     CancelsAnother: "test_a_read_can_be_cancelled",
     CannotBeCancelled: "test_a_read_can_be_cancelled",
     LosesTheLastRow: "test_dask_reads_all_rows",
     NeedsRows: "test_a_read_without_rows_has_the_schema",
     ReadsLess: "test_reads_and_scans_agree",
+    CutsTimes: "test_reads_and_scans_agree",
     WrongColumns: "test_columns_are_those_asked_for",
     CountsNone: "test_columns_are_those_asked_for",
     ForeignPredicates: "test_planning_a_scan_keeps_its_promises",
@@ -589,18 +778,24 @@ BROKEN = {
     NeedsSpecs: "test_planning_a_scan_keeps_its_promises",
     LeavesOutTooMuch: "test_partitions_that_are_left_out_hold_no_wanted_row",
     IgnoresCase: "test_a_scan_loses_no_row",
+    TakesShortLists: "test_a_scan_loses_no_row",
     FiltersTwice: "test_a_scan_loses_no_row",
     AcceptsAll: "test_what_is_accepted_is_applied",
+    IgnoresCaseInLists: "test_what_is_accepted_is_applied",
     FiltersWhatItGives: "test_what_is_accepted_is_applied",
     LimitsFirst: "test_a_limit_leaves_enough_rows",
     CountsByGuess: "test_exact_counts_are_exact",
     StatisticsOfOne: "test_exact_counts_are_exact",
+    StatisticsOfAll: "test_exact_counts_are_exact",
     DivisionsBesideTheRows: "test_divisions_hold_every_row",
     TooFewDivisions: "test_divisions_hold_every_row",
     PasswordInSpecs: "test_no_secret_is_told",
     PasswordInSchema: "test_no_secret_is_told",
     PasswordInErrors: "test_no_secret_is_told",
     PasswordInRepr: "test_no_secret_is_told",
+    PasswordInLogs: "test_no_secret_is_told",
+    PasswordPrinted: "test_no_secret_is_told",
+    PasswordInWarnings: "test_no_secret_is_told",
     TakesAnything: "test_a_bad_option_is_refused_at_once",
     NamesNoOption: "test_a_bad_option_is_refused_at_once",
     ErrorsThatDoNotTravel: "test_errors_come_back_from_pickle",
