@@ -344,7 +344,7 @@ class JDBCOptions:
         _write_for_database(values, url.dialect)
         if "predicates" in values:
             values["predicates"] = tuple(
-                _one_statement("predicates", one, url.dialect) for one in values["predicates"]
+                _one_condition("predicates", one, url.dialect) for one in values["predicates"]
             )
         _check_partitioning(values)
         values.setdefault("connect_timeout", url.connect_timeout_s or 10.0)
@@ -612,6 +612,32 @@ def _one_statement(name: str, text: str, dialect: str) -> str:
     if many:
         raise OptionError(name, "holds more than one statement", "write one, without ';'")
     return text[:end].strip()
+
+
+def _one_condition(name: str, text: str, dialect: str) -> str:
+    """Return one condition like `_one_statement`; it must close each bracket that it opens.
+
+    ``a) OR (b`` would take apart the brackets that keep it from the conditions beside it.
+    """
+    condition = _one_statement(name, text, dialect)
+    balanced = [_is_balanced(condition, dialect, escapes=escapes) for escapes in (False, True)]
+    if dialect != "oracle" and not any(balanced):
+        raise OptionError(
+            name,
+            f"holds a condition whose brackets do not match, {condition!r:.100}",
+            "write conditions that stand alone, such as 'a = 1 OR b = 2'",
+        )
+    return condition
+
+
+def _is_balanced(text: str, dialect: str, *, escapes: bool) -> bool:
+    depth, start = 0, 0
+    for _, stop in tokens(text, dialect, escapes=escapes):
+        depth += {"(": 1, ")": -1}.get(text[start:stop], 0)
+        start = stop
+        if depth < 0:
+            return False
+    return depth == 0
 
 
 def _read_statement(text: str, dialect: str, *, escapes: bool) -> tuple[int, bool] | None:

@@ -166,6 +166,8 @@ BOUNDS = {"partitionColumn": "id", "lowerBound": "1", "upperBound": "2", "numPar
         ({"predicates": '["a", 1]'}, "'predicates' must hold texts"),
         ({"predicates": '["a", " "]'}, "'predicates' must hold texts that are not blank"),
         ({"predicates": '["a; b"]'}, "'predicates' holds more than one statement"),
+        ({"predicates": '["1=0) OR (1=1"]'}, "'predicates' holds a condition whose brackets do"),
+        ({"predicates": '["(id < 10"]'}, "write conditions that stand alone"),
         ({"predicates": '["a"]', "partitionColumn": "id"}, "cannot go with 'partitionColumn'"),
         ({"predicates": '["a"]', "numPartitions": "4"}, "is 4 but there are 1 predicates"),
         ({"mode": "append"}, "'mode' is for writing, and writing is out of scope"),
@@ -339,6 +341,11 @@ def test_what_is_not_certainly_two_statements_is_left_to_the_database(text, url,
 def test_predicates_keep_their_order_and_lose_their_comments():
     got = parse(predicates=json.dumps(["a < 1 -- small", "a >= 1; ", "a IS NULL"]))
     assert got.predicates == ("a < 1", "a >= 1", "a IS NULL")
+
+
+def test_brackets_within_quotes_and_comments_need_not_match():
+    conditions = ["a = '(' OR (b = ')')", "a /* :) */ > 1", '"odd(" = 1']
+    assert list(parse(predicates=json.dumps(conditions)).predicates) == conditions
 
 
 def test_the_reference_names_every_option_of_the_specification():
