@@ -50,6 +50,8 @@ class ScanExplanation:
         All conditions, which DataFusion applies again.
     limit
         At most so many rows per partition.
+    sql
+        What the source asks its database for the first partition, if it tells.
     rows
         Of the whole table, as far as that is known; ``exact`` says whether it is a count.
     """
@@ -65,6 +67,7 @@ class ScanExplanation:
     limit: int | None
     rows: int | None
     exact: bool
+    sql: str | None = None
 
     def _lines(self) -> Iterator[str]:
         pruned = (
@@ -83,6 +86,8 @@ class ScanExplanation:
             yield f"  filter: {' and '.join(self.filters)}"
         if self.limit is not None:
             yield f"  limit: {self.limit} rows per partition"
+        if self.sql is not None:
+            yield f"  sql of the first partition: {self.sql}"
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,8 @@ class StageExplanation:
         Why it runs in one task although its input has several partitions, or None.
     operators
         DataFusion's own description.
+    estimated
+        About how many rows all tasks will give; None if nothing is known.
     rows, nbytes, seconds, spilled
         What all tasks gave and took, and wrote to the disk for want of memory, if the query was
         run; else None.
@@ -125,6 +132,7 @@ class StageExplanation:
     output: str
     gathered: str | None
     operators: str
+    estimated: int | None = None
     rows: int | None = None
     nbytes: int | None = None
     seconds: float | None = None
@@ -136,11 +144,12 @@ class StageExplanation:
         """Rows, bytes and seconds, if the query was run."""
         if self.rows is None or self.nbytes is None or self.seconds is None:
             return ""
-        spilled = f", {_bytes(self.spilled)} spilled" if self.spilled else ""
-        return f"{_count(self.rows, 'row')}, {_bytes(self.nbytes)}, {self.seconds:.3f} s{spilled}"
+        return _figures(self.rows, self.nbytes, self.seconds, self.spilled or 0)
 
     def _lines(self) -> Iterator[str]:
-        yield f"stage {self.number} {self.name}: {_count(self.tasks, 'task')}, {self.output}"
+        about = "" if self.estimated is None else f"about {_count(self.estimated, 'row')}, "
+        tasks = _count(self.tasks, "task")
+        yield f"stage {self.number} {self.name}: {tasks}, {about}{self.output}"
         if self.figures:
             slowest = f"; slowest task {self.slowest:.3f} s" if self.tasks > 1 else ""
             yield f"  gave {self.figures}{slowest}"
@@ -167,12 +176,15 @@ class Explanation:
         Why the query runs whole, in one task, or None.
     scans
         What is asked of the tables, in a query that runs whole.
+    figures
+        Rows, bytes and seconds of a query that was run whole; else empty.
     """
 
     stages: tuple[StageExplanation, ...]
     result: str
     fallback: str | None
     scans: tuple[ScanExplanation, ...] = ()
+    figures: str = ""
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
@@ -185,6 +197,8 @@ class Explanation:
         yield f"{stages}{_count(tasks, 'task')}; result: {self.result}"
         if self.fallback is not None:
             yield f"runs whole, in one task: {self.fallback}"
+            if self.figures:
+                yield f"  gave {self.figures}"
             for scan in self.scans:
                 yield from (f"  {line}" for line in scan._lines())
         for stage in self.stages:
@@ -277,6 +291,7 @@ def explanation(
     scans = tuple(_scan(one, tables[one.table], inputs.get(one.table)) for one in plan.scans)
     told = _Teller(plan, scans)
     stages = [told.stage(i, figures) for i in range(len(plan.stages))]
+    whole = figures[0] if figures and plan.fallback is not None else None
     count = 1 if plan.fallback is not None else told.partitions(plan.root)
     order = ", in order" if plan.ordered else ""
     return Explanation(
@@ -284,6 +299,9 @@ def explanation(
         result=f"{_count(count, 'partition')}{order}",
         fallback=plan.fallback,
         scans=scans if plan.fallback is not None else (),
+        figures=""
+        if whole is None
+        else _figures(whole.rows_out, whole.bytes_out, whole.seconds, whole.spilled_bytes),
     )
 
 
@@ -291,13 +309,14 @@ def _scan(scan: TableScan, table: TableDescription, given: Any) -> ScanExplanati
     partitions = planned = table.partitions
     accepted: tuple[str, ...] = ()
     applied: tuple[str, ...] = ()
+    sql: str | None = None
     if isinstance(given, SourceTable):
         read = given.narrowed(scan)
         taken = read.operand("accepted")
         conditions = read.operand("conditions")
         accepted = tuple(map(str, taken))
         applied = tuple(str(one) for one in conditions if one not in taken)
-        partitions = read.npartitions
+        partitions, sql = read.npartitions, given.statement(scan)
     return ScanExplanation(
         table=scan.table,
         partitions=partitions,
@@ -310,6 +329,7 @@ def _scan(scan: TableScan, table: TableDescription, given: Any) -> ScanExplanati
         limit=scan.limit,
         rows=table.rows,
         exact=table.exact,
+        sql=sql,
     )
 
 
@@ -360,6 +380,7 @@ class _Teller:
             output=self._output(number),
             gathered=stage.gathered,
             operators=stage.operators,
+            estimated=stage.rows,
             rows=None if measured is None else measured.rows_out,
             nbytes=None if measured is None else measured.bytes_out,
             seconds=None if measured is None else measured.seconds,
@@ -398,6 +419,11 @@ def _leaves(producer: Producer) -> Iterator[TablePartitions | FileGroups | Stage
             yield from _leaves(one)
     else:
         yield producer
+
+
+def _figures(rows: int, size: int, seconds: float, spilled: int) -> str:
+    spills = f", {_bytes(spilled)} spilled" if spilled else ""
+    return f"{_count(rows, 'row')}, {_bytes(size)}, {seconds:.3f} s{spills}"
 
 
 def _count(number: int, what: str) -> str:

@@ -26,6 +26,7 @@ from ..dask_compat import (
 )
 from ..errors import SchemaError
 from ..expr import ReadPythonSource
+from ..inspection import inspect
 from .plan import TableDescription, TableScan
 from .tasks import LocalRows, arrow_table, read_table
 
@@ -295,6 +296,16 @@ class SourceTable:
         if scan.limit is not None:
             read = read.substitute_parameters({"limit": scan.limit})
         return read
+
+    def statement(self, scan: TableScan) -> str | None:
+        """Return what the source asks its database for the first partition, if it tells."""
+        read = self.narrowed(scan)
+        if not read.npartitions or not self._takes_predicates:
+            return None
+        for one in inspect(new_collection(read).partitions[0]).reads:
+            for partition in one.partitions:
+                return partition.facts.get("sql")
+        return None
 
     def rows(self, scan: TableScan, *, shared: bool) -> Node:
         """Return reads: tasks of their own, or for the task that needs the rows."""

@@ -197,6 +197,8 @@ class Stage:
         called ``states``, and gives fewer, each group once; None if there is none.
     gathered
         Why it runs in one task although its inputs have several partitions, or None.
+    rows
+        About how many it gives, all tasks together; None if nothing is known.
     operators
         DataFusion's own description of the plan, a line per operator.
     """
@@ -210,6 +212,7 @@ class Stage:
     chunked: bool = False
     reducer: Template | None = None
     gathered: str | None = None
+    rows: int | None = None
     operators: str = ""
 
 

@@ -120,6 +120,7 @@ _TAKES_STATES_TOGETHER = {
     "stddev_pop", "string_agg", "sum", "var", "var_pop",
 }  # fmt: skip
 _VOLATILE = (b"random", b"uuid")
+_UNKNOWN_ROWS = {"CrossJoinExec", "NestedLoopJoinExec", "ScalarSubqueryExec", "UnnestExec"}
 #: Of rows that pass a filter, where nothing is known; DataFusion's own guess.
 _SELECTIVITY = 0.2
 _LARGEST_GROUP = 256 * 2**20  # bytes of Parquet that one task reads
@@ -326,6 +327,7 @@ class _Cutter:
                 chunked=chunked,
                 reducer=self._reducer(body, schema) if chunked else None,
                 gathered=draft.single,
+                rows=None if math.isinf(rows := self._rows(body)) else round(rows),
                 operators="\n".join(draft.lines),
             )
         )
@@ -561,6 +563,23 @@ class _Cutter:
             return table.rows * needed
         return (table.bytes or 0) * needed / (sum(widths) or 1)
 
+    def _rows(self, node: _Node) -> float:
+        """Return about how many rows a node gives; infinite if unknown."""
+        if node.is_file_scan:
+            path = _FileScan(node.message).path
+            table = self._catalog.of_path(path) or self._catalog.of_parquet(path)
+            total = math.inf if table is None or table.rows is None else float(table.rows)
+        elif node.name == "AggregateExec":
+            total = 1.0 if "gby=[]" in node.display else math.inf
+        elif node.name in _UNKNOWN_ROWS or not node.children:
+            total = math.inf
+        else:
+            counts = [self._rows(child) for child in node.children]
+            total = max(counts) if "Join" in node.name else sum(counts)
+            total *= _SELECTIVITY if node.name == "FilterExec" else 1
+        fetch = node.says(r"fetch=(\d+)")
+        return min(total, float(fetch)) if fetch else total
+
     # Scans
 
     def _scan(self, node: _Node, draft: _Draft, filter_: _Node | None) -> Template:
@@ -750,14 +769,27 @@ def _reducing(partial: _Node, final: _Node) -> Template:
 
 
 def _around(node: _Node, inner: Sequence[Template]) -> Template:
+    message = _without_filter(node.message) if node.name == "SortExec" else node.message
     if all(len(each.parts) == 1 and isinstance(each.parts[0], bytes) for each in inner):
-        return Template((node.message,))
+        return Template((message,))
     names = [str(i) for i in range(len(inner))]
     messages = [child.message for child in node.children]
-    template = Template.compile(node.message, list(zip(messages, names, strict=True)), depth=2)
+    template = Template.compile(message, list(zip(messages, names, strict=True)), depth=2)
     for name, each in zip(names, inner, strict=True):
         template = template.plug(name, each)
     return template
+
+
+def _without_filter(message: bytes) -> bytes:
+    """Return a sort for the first rows without the filter that it makes while it runs.
+
+    The filter has a number of its own in each plan, and so would the keys of its tasks; nothing
+    below asks for it, and a sort that is read without one makes one.
+    """
+    (sort,) = fields(message)
+    kept = (f for f in fields(message, sort.start, sort.end) if f.number != _SORT_FILTER)
+    body = b"".join(message[f.head : f.end] for f in kept)
+    return message[sort.head : sort.tag_end] + varint(len(body)) + body
 
 
 def _constant(node: _Node, draft: _Draft) -> Template:
@@ -797,6 +829,7 @@ def _width(kind: pa.DataType) -> int:
 
 _CONF_GROUPS, _CONF_LIMIT, _CONF_PROJECTION = 1, 5, 13
 _FILE_PATH, _FILE_SIZE, _FILE_RANGE = 1, 2, 5
+_SORT_FILTER = 5
 _AGGREGATE_MODE, _AGGREGATE_SCHEMA = 3, 14
 _AGGREGATE_RESULT = {_AGGREGATE_MODE, _AGGREGATE_SCHEMA}
 _PARTIAL_REDUCE = b"\x18\x05"  # the mode that takes states and gives states

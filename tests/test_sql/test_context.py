@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+import re
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -304,9 +305,9 @@ def test_external_tables_of_sources(ctx: dask_sail.SQLContext, tmp_path: Path) -
     assert ctx.to_arrow("SELECT sum(price) AS p FROM Items WHERE ID >= 90")["p"].to_pylist() == [
         472.5
     ]
-    assert "pushed into the source: id >= 90" in str(
-        ctx.explain("SELECT sum(price) FROM items WHERE id >= 90")
-    )
+    told = str(ctx.explain("SELECT sum(price) FROM items WHERE id >= 90"))
+    assert "pushed into the source: id >= 90" in told
+    assert re.search(r"sql of the first partition: SELECT .* WHERE .*`id` >= 90", told)
     pq.write_table(ORDERS, tmp_path / "o.parquet")
     ctx.to_arrow(f"CREATE EXTERNAL TABLE p STORED AS PARQUET LOCATION '{tmp_path}/o.parquet'")
     assert ctx.to_arrow("SELECT count(*) AS n FROM p")["n"].to_pylist() == [4]
@@ -400,16 +401,36 @@ def test_explain_tells_the_stages_and_what_they_did(ctx: dask_sail.SQLContext) -
     assert shown.count("<path") == 2
 
 
+_WHOLE = (
+    "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 3) "
+    "SELECT n, country FROM r, orders WHERE orders.ID = n"
+)
+
+
 def test_explain_says_what_runs_whole(ctx: dask_sail.SQLContext) -> None:
-    plan = ctx.explain(
-        "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 3) "
-        "SELECT n, country FROM r, orders WHERE orders.ID = n"
-    )
+    plan = ctx.explain(_WHOLE)
     assert plan.stages == ()
     assert plan.fallback is not None
     assert "recursive" in plan.fallback
     assert str(plan).startswith("1 task; result: 1 partition\nruns whole, in one task: ")
     assert [scan.table for scan in plan.scans] == ["Orders"]
+    assert plan.figures == ""
+    ran = ctx.explain(f"EXPLAIN ANALYZE {_WHOLE}")
+    assert ran.figures.startswith("3 rows, ")
+    assert f"  gave {ran.figures}" in str(ran).split("\n")
+
+
+def test_explain_tells_about_how_many_rows_to_expect(ctx: dask_sail.SQLContext) -> None:
+    sql = "SELECT o.id FROM orders o JOIN big b ON o.id = b.k WHERE b.k > 3 ORDER BY o.id LIMIT 2"
+    plan = dask_sail.SQLContext(
+        {"orders": ORDERS, "big": pa.table({"k": range(1000)})}, broadcast="off"
+    ).explain(sql.replace("o.id", 'o."Id"'))
+    told = {stage.name: stage.estimated for stage in plan.stages}
+    assert {200, 2} <= set(told.values())  # a fifth of big passes a filter, as a guess
+    assert "about 200 rows, " in str(plan)
+    grouped = ctx.explain("SELECT country, count(*) FROM orders GROUP BY country")
+    assert [stage.estimated for stage in grouped.stages] == [None, None]
+    assert "about" not in str(grouped.stages)
 
 
 def test_a_repeated_query_is_planned_in_an_instant(ctx: dask_sail.SQLContext) -> None:

@@ -217,3 +217,17 @@ def test_functions_travel_by_name(in_process, corpus):
     assert plan.functions == (function,)
     assert b"pickle" not in pickle.dumps(plan.stages)
     assert "pickled" not in repr(plan)
+
+
+def test_a_query_has_the_same_keys_whoever_plans_it(in_process, corpus):
+    for sql in (
+        "SELECT id, s FROM t ORDER BY id LIMIT 3",
+        "SELECT g, count(*) FROM t JOIN u USING (g) GROUP BY g ORDER BY 2 DESC, g LIMIT 2",
+        "SELECT * FROM (SELECT id FROM t ORDER BY id LIMIT 3) UNION ALL "
+        "(SELECT id FROM u ORDER BY id DESC LIMIT 2)",
+    ):
+        first, second = (in_process.planner_over(corpus.tables()).plan(sql) for _ in range(2))
+        assert first == second
+        wanted = corpus.datafusion_reference(corpus.whole_tables()).sql(sql).to_arrow_table()
+        planner = in_process.planner_over(corpus.tables())
+        corpus.compare(in_process.answer(planner, corpus.tables(), sql), wanted, sql)
