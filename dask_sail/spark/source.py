@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
@@ -25,6 +26,8 @@ from .types import SparkSchema, arrow_schema, spark_schema
 __all__ = ["JDBCSource", "PythonSource"]
 
 _BRIDGE = ("python_module", "python_class")
+# Where Lakesail would keep a table's files; a path of the person's own has another form.
+_MADE_UP = re.compile(r"(^|/)spark-warehouse/[^/]+-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/?$")
 
 
 class PythonSource(DataSource):
@@ -104,10 +107,13 @@ class PythonSource(DataSource):
 
 
 def _own_options(options: Mapping[str, str]) -> CaseInsensitiveDict:
-    """Return what a person gave: for CREATE TABLE Spark adds properties of the table."""
+    """Return what a person gave: CREATE TABLE adds properties on Spark, a folder on Lakesail."""
     mark = "option."
     stored = {k.removeprefix(mark): text for k, text in options.items() if k.startswith(mark)}
-    return CaseInsensitiveDict(stored or options)
+    given = stored or options
+    return CaseInsensitiveDict(
+        {k: text for k, text in given.items() if k.lower() != "path" or not _MADE_UP.search(text)}
+    )
 
 
 class JDBCSource(PythonSource):

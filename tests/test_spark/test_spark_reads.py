@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import traceback
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -89,6 +92,24 @@ def test_a_table_in_sql(engine: Any) -> None:
             assert "write CREATE TEMPORARY VIEW ... USING python OPTIONS (...)" in said
     finally:
         sql("DROP TABLE counted")
+
+
+def test_a_table_of_a_database_in_sql(engine: Any, tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "shop.db")) as db:
+        db.execute("CREATE TABLE orders AS SELECT 7 AS id")
+        db.commit()
+    given = (
+        "(python_module 'jdbc.datasource', python_class 'JDBCArrowDataSource', dbtable 'orders', "
+        f"url 'jdbc:sqlite:{tmp_path}/shop.db')"
+    )
+    sql = engine.session.sql
+    sql("DROP TABLE IF EXISTS of_a_database")
+    sql(f"CREATE TABLE of_a_database USING python OPTIONS {given}")
+    try:
+        again = f" WITH {given}" if engine.name == "spark" else ""
+        assert [row.id for row in sql(f"SELECT id FROM of_a_database{again}").collect()] == [7]
+    finally:
+        sql("DROP TABLE of_a_database")
 
 
 def test_the_class_can_be_registered(engine: Any) -> None:
