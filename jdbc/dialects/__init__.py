@@ -246,6 +246,9 @@ class Dialect:
         Makes an `adbc_driver_manager.AdbcDatabase`, which is kept for the life of the process.
     adbc_statement
         Statement options of ADBC.
+    adbc_misfit
+        ``(exception, options, sql, columns)``: for an ADBC driver that itself refuses a value which
+        is not of its column's type, from what it raised to our error; None if that is not it.
     dbapi_rows
         ``(options, sql, cancellation)``: a context manager that gives an iterator of lists of row
         tuples from the Python driver, about ``fetchsize`` rows each; leaving it ends query and
@@ -313,6 +316,9 @@ class Dialect:
     preflight: Callable[[JDBCOptions], None] = _has_no_such_engine
     adbc_database: Callable[[JDBCOptions], Any] = _has_no_such_engine
     adbc_statement: Callable[[JDBCOptions], Mapping[str, str]] = lambda options: {}
+    adbc_misfit: Callable[[BaseException, JDBCOptions, str, Sequence[Column]], JDBCError | None] = (
+        lambda *_: None
+    )
     first_row: Callable[[Sequence[ColumnRead]], str] | None = None
     arrow_batches: (
         Callable[[JDBCOptions, str, Cancellation], AbstractContextManager[Iterator[pa.RecordBatch]]]

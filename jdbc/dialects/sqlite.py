@@ -15,7 +15,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -339,11 +339,43 @@ def _read_column(column: Column, engine: str) -> ColumnRead | None:
             # It gives up on text that is not UTF-8 without naming the column.
             accepted = {name: f"CAST({text} AS BLOB)" for name, text in accepted.items()}
         raw = pa.string() if engine == "adbc" else pa.binary()
+    if engine == "adbc" and accepted == {"integer": quoted}:
+        # Its driver takes any other value to be another type, which costs less than to ask of each.
+        return ColumnRead(quoted, partial(_integers, column=column), raw)
     return ColumnRead(
         expression=_only(column, accepted),
         convert=partial(_converted, column=column, through=_raw_type(column)),
         raw_type=raw,
     )
+
+
+_CLASSES = {pa.float64(): "real", pa.string(): "text", pa.binary(): "blob"}
+
+
+def _integers(array: pa.Array, column: Column) -> pa.Array:
+    if array.type != pa.int64():  # of the first batch, whose values decide
+        raise _wrong_class(column.name, _CLASSES[array.type])
+    return _converted(array, column=column, through=pa.int64())
+
+
+_MISMATCH = re.compile(r"Type mismatch in column (\d+): expected INT64 but got")
+
+
+def _adbc_misfit(
+    exception: BaseException, options: JDBCOptions, sql: str, columns: Sequence[Column]
+) -> JDBCError | None:
+    """Return the error for a value, of a later batch, that is no integer."""
+    found = _MISMATCH.search(f"{exception}")
+    if found is None:
+        return None
+    name = columns[int(found[1])].name
+    kind = f"typeof({_quote(name)})"
+    # The driver does not tell texts from blobs.
+    first = f"SELECT {kind} FROM (\n{sql}\n) WHERE {kind} NOT IN ('integer', 'null') LIMIT 1"  # noqa: S608 - quoted
+    with suppress(sqlite3.Error), closing(_connect(options)) as connection:
+        for (storage,) in connection.execute(first):
+            return _wrong_class(name, storage)
+    return None
 
 
 def _raw_type(column: Column) -> pa.DataType:
@@ -630,6 +662,7 @@ DIALECT = Dialect(
     preflight=_preflight,
     adbc_database=_adbc_database,
     adbc_statement=_adbc_statement,
+    adbc_misfit=_adbc_misfit,
     dbapi_rows=_dbapi_rows,
     error=_error,
     first_row=_first_row,

@@ -56,7 +56,8 @@ def read(
                     extra = max(0, extra - batch.num_rows)
         return
     except Exception as e:  # noqa: BLE001 - errors of the driver, of Arrow, and OSError
-        error = dialect.error(e, options)
+        misfit = dialect.adbc_misfit(e, options, sql, [column for column, _ in columns])
+        error = misfit or dialect.error(e, options)
     raise error
 
 

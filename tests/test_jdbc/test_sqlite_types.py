@@ -123,6 +123,28 @@ def test_a_type_found_by_looking_at_rows_is_no_promise(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("before", [0, 3, 12_000])
+@pytest.mark.parametrize(
+    ("value", "storage"), [("2.5", "real"), ("'abc'", "text"), ("x'6162'", "blob")]
+)
+@pytest.mark.parametrize("kind", ["", "v SMALLINT", "v BOOLEAN", "v DECIMAL(38, 0)"])
+def test_an_integer_column_gives_integers_or_an_error(
+    database: Callable[..., dict[str, str]],
+    kind: str,
+    value: str,
+    storage: str,
+    before: int,
+    engine: str,
+) -> None:
+    # In the first batch or a later one, where a driver sees it as late as this.
+    inserts = [many("1", before), f"INSERT INTO t VALUES ({value})"]
+    options = database("CREATE TABLE t (v INTEGER)", *inserts, fetchsize="1000")
+    options |= {"customSchema": kind} if kind else {}
+    with pytest.raises(ColumnValueError, match=f"'v' holds a value of storage class {storage}"):
+        read(options, engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     ("declared", "value", "kind"),
     [
