@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import re
+import threading
 import urllib.parse
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyarrow as pa
 from pyarrow.dataset import dataset
@@ -43,6 +45,22 @@ _TEXTS_KEPT = 256
 #: How much of the largest table an exchange's partition is to hold.
 _PARTITION_BYTES = 128 * 2**20
 _MOST_PARTITIONS = 1024
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _alone(
+    method: Callable[Concatenate[SQLContext, _P], _R],
+) -> Callable[Concatenate[SQLContext, _P], _R]:
+    """Let threads share a context: a query sees all of a registration, or nothing of it."""
+
+    @functools.wraps(method)
+    def alone(self: SQLContext, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return alone
 
 
 class SQLContext:
@@ -93,6 +111,7 @@ class SQLContext:
                 "broadcast", f"must be one of {_BROADCAST}, got {broadcast!r}", "or leave it out"
             )
         _check_count("broadcast_bytes", broadcast_bytes, 0)
+        self._lock = threading.RLock()
         self._target_partitions = target_partitions
         self._broadcast: Any = broadcast
         self._broadcast_bytes = broadcast_bytes
@@ -115,6 +134,7 @@ class SQLContext:
 
     # What there is.
 
+    @_alone
     def register(self, name: str, data: Any) -> None:
         """Give data a name, which may have been another table's before.
 
@@ -142,6 +162,7 @@ class SQLContext:
         self._forget(name)
         self._inputs[name] = given
 
+    @_alone
     def register_parquet(self, name: str, path: str | os.PathLike[str] | Sequence[Any]) -> None:
         """Give Parquet files a name; DataFusion reads them where the queries run.
 
@@ -187,6 +208,7 @@ class SQLContext:
             version=version,
         )
 
+    @_alone
     def register_udf(
         self,
         function: Callable[..., pa.Array],
@@ -213,6 +235,7 @@ class SQLContext:
         self._functions[name] = PythonFunction.scalar(name, function, types, returned, volatility)
         self._forget_plans()
 
+    @_alone
     def register_udaf(
         self,
         accumulator: Callable[[], Any],
@@ -246,6 +269,7 @@ class SQLContext:
         )
         self._forget_plans()
 
+    @_alone
     def unregister(self, name: str) -> None:
         """Forget a table or view, by its exact name.
 
@@ -258,12 +282,14 @@ class SQLContext:
             raise SQLNameError(f"there is no table {name!r}; {nearest(name, self.tables())}")
         self._forget(name)
 
+    @_alone
     def tables(self) -> list[str]:
         """Return the names of tables and views."""
         return sorted([*self._inputs, *self._parquet, *self._views])
 
     # Queries.
 
+    @_alone
     def sql(self, query: str, /) -> Any:
         """Plan a statement; nothing runs until the result is asked for.
 
@@ -294,17 +320,19 @@ class SQLContext:
         statement = ddl.parse_statement(_text(query))
         if not isinstance(statement, ddl.Query):
             return self._done(statement, query)
-        return graph.QueryTables(self._plan(statement.sql), self._inputs).compute()
+        return self._query_tables(statement.sql).compute()
 
     def to_batches(self, query: str, /) -> Iterator[pa.RecordBatch]:
         """Run a statement and yield its result's batches, holding few of them at a time."""
         statement = ddl.parse_statement(_text(query))
         if not isinstance(statement, ddl.Query):
             return iter(self._done(statement, query).to_batches())
-        batches: Iterator[pa.RecordBatch] = graph.QueryTables(
-            self._plan(statement.sql), self._inputs
-        ).batches()
+        batches: Iterator[pa.RecordBatch] = self._query_tables(statement.sql).batches()
         return batches
+
+    @_alone
+    def _query_tables(self, sql: str) -> Any:
+        return graph.QueryTables(self._plan(sql), self._inputs)
 
     def explain(self, query: str, /, *, analyze: bool = False) -> Explanation:
         """Say how a query runs: its stages, what moves between them, what is asked of sources.
@@ -327,9 +355,11 @@ class SQLContext:
         return self._explained(statement.sql, analyze, query)
 
     def _explained(self, sql: str, analyze: bool, whole: str) -> Explanation:
-        plan = self._plan(sql, whole)
-        figures = graph.analyze(plan, self._inputs) if analyze else None
-        return explanation(plan, self._descriptions(), self._inputs, figures)
+        with self._lock:
+            plan, inputs = self._plan(sql, whole), dict(self._inputs)
+            described = self._descriptions()
+        figures = graph.analyze(plan, inputs) if analyze else None
+        return explanation(plan, described, inputs, figures)
 
     # Planning.
 
@@ -460,6 +490,7 @@ class SQLContext:
 
     # Statements that are no query.
 
+    @_alone
     def _done(self, statement: ddl.Statement, sql: str) -> pa.Table:
         self._look_at_files()
         match statement:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import pickle
 import re
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -507,3 +509,34 @@ def test_a_query_that_is_asked_again_gives_a_frame_of_its_own(ctx: dask_sail.SQL
     assert first.__dask_keys__() == second.__dask_keys__()
     first["more"] = 1
     assert list(second.columns) == list(ctx.sql(sql).columns) == ["Id"]
+
+
+def test_threads_share_a_context():
+    ctx = dask_sail.SQLContext({"t": pa.table({"n": range(10)})}, target_partitions=2)
+    done = threading.Event()
+
+    def replace() -> None:
+        for i in range(60):
+            # Planning sees a column of either name, and rows of the same table.
+            name = f"c{i % 2}"
+            ctx.register("moving", pa.table({"n": [name], name: [i]}))
+            ctx.register(f"other{i % 7}", pa.table({"n": [i]}))
+        done.set()
+
+    def ask() -> int:
+        asked = 0
+        while not done.is_set() or not asked:
+            got = ctx.to_arrow("SELECT * FROM moving CROSS JOIN (SELECT count(*) AS r FROM t)")
+            ((key, name, rows),) = zip(
+                *(got[c].to_pylist() for c in ("n", got.column_names[1], "r")), strict=True
+            )
+            assert (key, rows) == (got.column_names[1], 10)
+            assert isinstance(name, int)
+            asked += 1
+        return asked
+
+    ctx.register("moving", pa.table({"n": ["c0"], "c0": [0]}))
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask) for _ in range(3)]
+        pool.submit(replace).result(timeout=120)
+        assert all(one.result(timeout=120) for one in asking)
