@@ -188,13 +188,13 @@ class SQLContext:
         version = files.version(places)  # before they are looked at
         try:
             schema = parquet_schema(places)
-        except Exception as error:  # noqa: BLE001 - whatever DataFusion raises of a file
+            rows, size, count = _parquet_size(places)
+        except Exception as error:  # noqa: BLE001 - whatever DataFusion and Arrow raise of a file
             failure = str(error)
         if failure:
             raise OptionError(
                 "path", f"cannot be read as Parquet: {failure:.500}", f"got {list(places)!r:.300}"
             )
-        rows, size, count = _parquet_size(places)
         self._forget(name)
         self._parquet[name] = TableDescription(
             name=name,

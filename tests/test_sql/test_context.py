@@ -540,3 +540,9 @@ def test_threads_share_a_context():
         asking = [pool.submit(ask) for _ in range(3)]
         pool.submit(replace).result(timeout=120)
         assert all(one.result(timeout=120) for one in asking)
+
+
+def test_an_empty_file_is_no_parquet(tmp_path: Path) -> None:
+    (tmp_path / "nothing.parquet").touch()
+    with pytest.raises(dask_sail.OptionError, match=r"cannot be read as Parquet.*nothing\.parquet"):
+        dask_sail.SQLContext().register_parquet("t", tmp_path / "nothing.parquet")
