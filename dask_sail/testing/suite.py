@@ -477,17 +477,20 @@ class PythonDataSourceSuite:
         if not reading.has("cancel") or not partitions:
             pytest.skip("the source cannot be cancelled")
         spec, wanted = partitions[0].spec, rows(partitions[0].table)
-        remedy = "let cancel() set what this instance alone looks at, and return at once"
+        remedy = "let cancel() end the read of this instance alone, and return when it has ended"
 
         def read_and_cancel() -> None:
             source = reading.ref.create()
             with contextlib.closing(reading.batches(spec, instance=source)) as batches:
                 next(batches, None)
                 with ThreadPoolExecutor(1) as other:
-                    other.submit(reading.ask, "cancel", instance=source).result()
-                # Whether it ends with an error or without is the source's own choice.
-                with contextlib.suppress(SourceCallError):
-                    list(batches)
+                    # It may wait for the read to end, which goes on here.
+                    cancelled = other.submit(reading.ask, "cancel", instance=source)
+                    # Whether it ends with an error or without is the source's own choice.
+                    with contextlib.suppress(SourceCallError):
+                        list(batches)
+                    batches.close()
+                    cancelled.result()
 
         with rule.holds(remedy):
             _in_time(rule, read_and_cancel, remedy)
