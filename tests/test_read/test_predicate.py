@@ -179,6 +179,8 @@ def test_null_is_what_pandas_calls_null(kind, values, op):
 
 
 integers = st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 3) | st.integers(2**53, 2**53 + 3)
+
+
 @pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64()], ids=str)
 def test_nan_is_found_whatever_its_sign(kind):
     table = table_of([np.float16(v) for v in (NAN, -NAN, 1.0, float("inf"))] + [None], kind)
