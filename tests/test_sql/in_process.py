@@ -23,8 +23,8 @@ from dask_sail.sqlengine.plan import (
 from dask_sail.sqlengine.planner import Planner, Settings
 from dask_sail.sqlengine.run_stage import Room, StageRun, run_stage
 
-#: A stage that may run piece by piece is run in pieces of so many rows here.
-PIECE = 50
+#: A stage that may run piece by piece is run in pieces of so many rows here, or in so many pieces.
+PIECE, PIECES = 50, 12
 
 
 def describe(name: str, parts: Sequence[pa.Table], **more: Any) -> TableDescription:
@@ -129,11 +129,12 @@ class _Run:
         if not stage.chunked:
             return self.once(stage, given)
         ((name, [[whole]]),) = given.items()
-        starts = range(0, max(whole.num_rows, 1), PIECE)
+        size = max(PIECE, -(-whole.num_rows // PIECES))
+        starts = range(0, max(whole.num_rows, 1), size)
         room = Room(states=0)  # so that states of the pieces are put together early
         with StageRun(stage, self.plan.fingerprint, self.plan.functions, room) as run:
             for i in starts:
-                run.add({name: [[whole.slice(i, PIECE)]]})
+                run.add({name: [[whole.slice(i, size)]]})
             return run.result()
 
     def once(self, stage: Stage, given: Mapping[str, Any]) -> list[pa.Table]:

@@ -99,7 +99,9 @@ def test_stages_give_what_one_process_gives(
     avoids_nan = NAN_MATTERS.search(sql) is not None
     data = tables_without_nan if avoids_nan else tables
     wanted = references[avoids_nan].sql(sql).to_arrow_table()
-    for setting in SETTINGS:
+    # A third of the settings: one kind of broadcast, or each with another number of partitions.
+    turn = QUERIES.index(sql)
+    for setting in SETTINGS[turn % 3 :: 3] if turn % 2 else SETTINGS[turn % 3 :: 4]:
         plan = planners[setting].plan(sql)
         if "recursive" in sql:
             assert "RecursiveQueryExec" in plan.fallback
