@@ -271,8 +271,8 @@ class Dialect:
         ``(column, literal)``: SQL for a bound, for keys that mean the same rows only as long as
         nothing else changes; fails when that has changed.
     check_key
-        ``(options, operand)``: raises an `OptionError` for a ``partition_key`` whose order may not be
-        that of its values in Python. Connects. Only for cuts that come from the user, as
+        ``(options, operand)``: raises an `OptionError` for a ``partition_key`` whose order may
+        not be that of its values in Python. Connects. Only for cuts that come from the user, as
         ``statistics`` looks for itself.
     is_null
         For a database where ``IS NULL`` is not quite Arrow's NULL: SQL for a column that is true
