@@ -534,7 +534,7 @@ def test_decimals_are_not_floats_on_the_way(shop: dict[str, str]) -> None:
 @pytest.fixture(scope="module")
 def encoded(shop: dict[str, str], postgres: str) -> Iterator[Callable[[str], dict[str, str]]]:
     """From an encoding to options of a database in it, with texts ``é`` and ``''``."""
-    made = []
+    made = set()
 
     def database(encoding: str) -> dict[str, str]:
         name = f"in_{encoding.lower()}"
@@ -543,7 +543,7 @@ def encoded(shop: dict[str, str], postgres: str) -> Iterator[Callable[[str], dic
             db.execute(
                 f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
             )
-        made.append(name)
+        made.add(name)
         home = postgres.rpartition("/")[0]
         client = "utf8" if encoding.startswith("WIN") else "latin1"
         with psycopg.connect(f"{home}/{name}", client_encoding=client, autocommit=True) as db:

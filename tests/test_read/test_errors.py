@@ -303,6 +303,7 @@ EXAMPLES = [
     errors.SourceDefinitionError("src", "lacks a method"),
     errors.SchemaError("src", "is none"),
     errors.PlanError("src", "is none"),
+    errors.ReadOnlyError("it does not write"),
     errors.ClusterError("scheduler lacks it"),
     errors.SnapshotError("src", "is lost"),
     errors.BatchError("src", {"i": 1}, "does not fit"),
