@@ -553,7 +553,7 @@ def encoded(shop: dict[str, str], postgres: str) -> Iterator[Callable[[str], dic
     yield database
     with psycopg.connect(postgres, autocommit=True) as db:
         for name in made:
-            db.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            db.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 def test_a_server_of_another_encoding_is_read_right(
