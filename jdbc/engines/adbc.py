@@ -42,7 +42,7 @@ def read(
                 yield from own_batches
             return
         with (
-            closing(adbc_driver_manager.AdbcConnection(_database(dialect, options))) as connection,
+            _connected(dialect, options) as connection,
             cancellation.ends(partial(_cancel, connection)),
             _transaction(connection, dialect),
         ):
@@ -59,6 +59,20 @@ def read(
         misfit = dialect.adbc_misfit(e, options, sql, [column for column, _ in columns])
         error = misfit or dialect.error(e, options)
     raise error
+
+
+@contextmanager
+def _connected(dialect: Dialect, options: JDBCOptions) -> Iterator[Any]:
+    """Give a connection, and close it whatever its driver says of that."""
+    connection = adbc_driver_manager.AdbcConnection(_database(dialect, options))
+    try:
+        yield connection
+    finally:
+        # PostgreSQL's driver counts a database's connections without a lock. Threads that open
+        # and close at once make it miscount, and it then calls each close a failure. By then the
+        # connection is closed, and every row was read or an error of its own is on its way.
+        with suppress(adbc_driver_manager.InternalError):
+            connection.close()
 
 
 @contextmanager
