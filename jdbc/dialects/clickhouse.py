@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from ..errors import EngineError
 from ..options import JDBCOptions
-from . import Column, Dialect
-from .drivers import Driver, Fault, codes
+from . import Column
+from .drivers import Driver, Fault, codes, driver_dialect
 from .literals import Spelling, quoted_text
 from .type_table import TypeRule, TypeTable
 
@@ -252,16 +252,4 @@ _TYPES = TypeTable(
     ),
 )  # fmt: skip
 
-DIALECT = Dialect(
-    name="clickhouse",
-    label="ClickHouse",
-    types=_TYPES.reference(),
-    quote=_quote,
-    literal=_LITERAL,
-    describe=_DRIVER.describe,
-    read_column=_TYPES.read_column,
-    condition=_TYPES.condition,
-    partition_key=_TYPES.partition_key,
-    dbapi_rows=_DRIVER.dbapi_rows,
-    error=_DRIVER.error,
-)
+DIALECT = driver_dialect("clickhouse", "ClickHouse", _DRIVER, _TYPES)

@@ -18,9 +18,10 @@ from ..cancellation import Cancellation
 from ..errors import ConnectError, JDBCError, MissingDriverError, QueryError
 from ..options import JDBCOptions
 from ..url import redact
-from . import Column
+from . import Column, Dialect
+from .type_table import TypeTable
 
-__all__ = ["Driver", "Fault", "codes"]
+__all__ = ["Driver", "Fault", "codes", "driver_dialect"]
 
 _TIMED_OUT = "57014"
 
@@ -223,6 +224,32 @@ class Driver:
         if isinstance(error, ConnectError) or not isinstance(error, QueryError):
             return error
         return ConnectError(f"{error}", error.sqlstate, error.transient)
+
+
+def driver_dialect(name: str, label: str, driver: Driver, types: TypeTable, **more: Any) -> Dialect:
+    """Return the dialect of a database that its driver alone reads.
+
+    Parameters
+    ----------
+    name, label
+        As in the URL, and as in a sentence.
+    **more
+        What else the dialect says, such as ``limit``.
+    """
+    return Dialect(
+        name=name,
+        label=label,
+        types=types.reference(),
+        quote=types.quote,
+        literal=types.literal,
+        describe=driver.describe,
+        read_column=types.read_column,
+        condition=types.condition,
+        partition_key=types.partition_key,
+        dbapi_rows=driver.dbapi_rows,
+        error=driver.error,
+        **more,
+    )
 
 
 _BROKEN = re.compile(

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from ..errors import EngineError
 from ..options import JDBCOptions
-from . import Column, Dialect
-from .drivers import Driver, Fault, codes
+from . import Column
+from .drivers import Driver, Fault, codes, driver_dialect
 from .literals import Spelling, double_quoted, quoted_text
 from .type_table import TypeRule, TypeTable
 
@@ -216,17 +216,6 @@ _TYPES = TypeTable(
     ],
 )  # fmt: skip
 
-DIALECT = Dialect(
-    name="oracle",
-    label="Oracle",
-    types=_TYPES.reference(),
-    quote=double_quoted,
-    literal=_LITERAL,
-    describe=_DRIVER.describe,
-    read_column=_TYPES.read_column,
-    condition=_TYPES.condition,
-    partition_key=_TYPES.partition_key,
-    dbapi_rows=_DRIVER.dbapi_rows,
-    error=_DRIVER.error,
-    limit=("", "FETCH FIRST {0} ROWS ONLY"),
+DIALECT = driver_dialect(
+    "oracle", "Oracle", _DRIVER, _TYPES, limit=("", "FETCH FIRST {0} ROWS ONLY")
 )

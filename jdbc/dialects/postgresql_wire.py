@@ -16,7 +16,7 @@ from psycopg.pq import ExecStatus
 
 from ..options import JDBCOptions
 from . import Column, Dialect
-from .drivers import Driver, Fault, codes
+from .drivers import Driver, Fault, codes, driver_dialect
 from .literals import double_quoted
 from .postgresql import DIALECT as POSTGRESQL
 from .type_table import TypeRule, TypeTable
@@ -160,16 +160,4 @@ def wire_dialect(
         passing=codes("53300 57P01 57P02 57P03 40001 40P01"),
         unwelcome=codes("28000 28P01 3D000"),
     )
-    return Dialect(
-        name=name,
-        label=label,
-        types=types.reference(),
-        quote=double_quoted,
-        literal=POSTGRESQL.literal,
-        describe=driver.describe,
-        read_column=types.read_column,
-        condition=types.condition,
-        partition_key=types.partition_key,
-        dbapi_rows=driver.dbapi_rows,
-        error=driver.error,
-    )
+    return driver_dialect(name, label, driver, types)

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from ..errors import EngineError
 from ..options import JDBCOptions
-from . import Column, Dialect
-from .drivers import Driver, Fault, codes
+from . import Column
+from .drivers import Driver, Fault, codes, driver_dialect
 from .literals import Spelling, double_quoted, quoted_text
 from .type_table import TypeRule, TypeTable
 
@@ -138,16 +138,4 @@ _TYPES = TypeTable(
     ],
 )  # fmt: skip
 
-DIALECT = Dialect(
-    name="snowflake",
-    label="Snowflake",
-    types=_TYPES.reference(),
-    quote=double_quoted,
-    literal=_LITERAL,
-    describe=_DRIVER.describe,
-    read_column=_TYPES.read_column,
-    condition=_TYPES.condition,
-    partition_key=_TYPES.partition_key,
-    dbapi_rows=_DRIVER.dbapi_rows,
-    error=_DRIVER.error,
-)
+DIALECT = driver_dialect("snowflake", "Snowflake", _DRIVER, _TYPES)

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from ..errors import ColumnTypeError, EngineError
 from ..options import JDBCOptions
-from . import Column, Dialect
-from .drivers import Driver, Fault, codes
+from . import Column
+from .drivers import Driver, Fault, codes, driver_dialect
 from .literals import Spelling, quoted_text
 from .type_table import TypeRule, TypeTable
 
@@ -218,18 +218,6 @@ _TYPES = TypeTable(
     ],
 )  # fmt: skip
 
-DIALECT = Dialect(
-    name="sqlserver",
-    label="SQL Server",
-    types=_TYPES.reference(),
-    quote=_quote,
-    literal=_LITERAL,
-    describe=_DRIVER.describe,
-    read_column=_TYPES.read_column,
-    condition=_TYPES.condition,
-    partition_key=_TYPES.partition_key,
-    dbapi_rows=_DRIVER.dbapi_rows,
-    error=_DRIVER.error,
-    count="count_big(*)",
-    limit=("TOP ({0}) ", ""),
+DIALECT = driver_dialect(
+    "sqlserver", "SQL Server", _DRIVER, _TYPES, count="count_big(*)", limit=("TOP ({0}) ", "")
 )

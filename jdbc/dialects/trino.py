@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from ..errors import EngineError, OptionError
 from ..options import JDBCOptions
-from . import Column, Dialect
-from .drivers import Driver, Fault, codes
+from . import Column
+from .drivers import Driver, Fault, codes, driver_dialect
 from .literals import Spelling, double_quoted
 from .type_table import TypeRule, TypeTable
 
@@ -145,16 +145,4 @@ _TYPES = TypeTable(
     ],
 )  # fmt: skip
 
-DIALECT = Dialect(
-    name="trino",
-    label="Trino",
-    types=_TYPES.reference(),
-    quote=double_quoted,
-    literal=_LITERAL,
-    describe=_DRIVER.describe,
-    read_column=_TYPES.read_column,
-    condition=_TYPES.condition,
-    partition_key=_TYPES.partition_key,
-    dbapi_rows=_DRIVER.dbapi_rows,
-    error=_DRIVER.error,
-)
+DIALECT = driver_dialect("trino", "Trino", _DRIVER, _TYPES)
