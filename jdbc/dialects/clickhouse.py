@@ -18,7 +18,7 @@ from ..errors import EngineError
 from ..options import JDBCOptions
 from . import Column
 from .drivers import Driver, Fault, codes, driver_dialect
-from .literals import Spelling, quoted_text
+from .literals import Spelling, escaped_text
 from .type_table import TypeRule, TypeTable
 
 __all__ = ["DIALECT"]
@@ -164,14 +164,10 @@ def _quote(name: str) -> str:
     return "`" + name.replace("\\", "\\\\").replace("`", "``") + "`"
 
 
-def _text(value: str) -> str:
-    return quoted_text(value.replace("\\", "\\\\"))
-
-
 _MOMENT = "toDateTime64('{0}', 6, 'UTC')"
 _LITERAL = Spelling(
     label="ClickHouse",
-    text=_text,
+    text=escaped_text,
     data="unhex('{0}')",
     true="true",
     false="false",

@@ -39,7 +39,7 @@ from ..query import comparison
 from ..url import PROPERTIES, redact
 from . import Ask, Column, ColumnRead, Dialect, duckdb_statistics
 from .files import existing_path
-from .literals import EQUALITY, double_quoted, is_a, least_double
+from .literals import EQUALITY, double_quoted, is_a, least_double, quoted_text
 
 __all__ = ["DIALECT"]
 
@@ -55,7 +55,7 @@ def _session(options: JDBCOptions) -> list[str]:
         "SET python_enable_replacements = false",
         *first,
         "SET TimeZone = 'UTC'",
-        *(f"SET {name} = {_text(text)}" for name, text in sorted(given.items())),
+        *(f"SET {name} = {quoted_text(text)}" for name, text in sorted(given.items())),
     ]
 
 
@@ -512,13 +512,6 @@ def _unquoted(name: str) -> str:
     return name[1:-1].replace('""', '"') if name.startswith('"') else name
 
 
-def _text(value: str) -> str:
-    value.encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
-    if "\0" in value:
-        raise ValueError("DuckDB's parser ends at a NUL")
-    return "'" + value.replace("'", "''") + "'"
-
-
 def _literal(value: Any, arrow_type: pa.DataType) -> str:
     """Spell a value as the type that it is compared with, as DuckDB converts a literal or fails.
 
@@ -539,7 +532,7 @@ def _literal(value: Any, arrow_type: pa.DataType) -> str:
         case float() if math.isfinite(value):
             return _double(value)
         case str():
-            return _text(value)
+            return quoted_text(value)
         case bytes():
             return "'" + "".join(f"\\x{byte:02X}" for byte in value) + "'::BLOB"
         case dt.datetime() if (value.tzinfo is None) == (arrow_type.tz is None):

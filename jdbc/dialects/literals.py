@@ -16,6 +16,7 @@ __all__ = [
     "EQUALITY",
     "Spelling",
     "double_quoted",
+    "escaped_text",
     "fits_float32",
     "is_a",
     "least_double",
@@ -38,6 +39,11 @@ def quoted_text(value: str) -> str:
     if "\0" in value:
         raise ValueError("a text that holds a NUL")
     return "'" + value.replace("'", "''") + "'"
+
+
+def escaped_text(value: str) -> str:
+    """Return a text literal of a database for which a backslash begins an escape."""
+    return quoted_text(value.replace("\\", "\\\\"))
 
 
 def is_a(value: Any, kind: type) -> bool:

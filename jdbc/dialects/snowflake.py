@@ -13,7 +13,7 @@ from ..errors import EngineError
 from ..options import JDBCOptions
 from . import Column
 from .drivers import Driver, Fault, codes, driver_dialect
-from .literals import Spelling, double_quoted, quoted_text
+from .literals import Spelling, double_quoted, escaped_text
 from .type_table import TypeRule, TypeTable
 
 __all__ = ["DIALECT"]
@@ -82,15 +82,11 @@ _DRIVER = Driver(
 )
 
 
-def _text(value: str) -> str:
-    return quoted_text(value.replace("\\", "\\\\"))
-
-
 # Each with its format, as the account's own may be anything.
 _DAY, _CLOCK = "YYYY-MM-DD", "HH24:MI:SS.FF9"
 _LITERAL = Spelling(
     label="Snowflake",
-    text=_text,
+    text=escaped_text,
     data="TO_BINARY('{0}', 'HEX')",
     double="TO_DOUBLE('{0}')",
     date=f"TO_DATE('{{0}}', '{_DAY}')",
