@@ -14,7 +14,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from functools import lru_cache, partial
@@ -38,6 +38,7 @@ from ..options import JDBCOptions
 from ..query import comparison
 from ..url import PROPERTIES, redact
 from . import Ask, Column, ColumnRead, Dialect, duckdb_statistics
+from .asking import asking
 from .files import existing_path
 from .literals import EQUALITY, double_quoted, is_a, least_double, quoted_text
 
@@ -125,26 +126,13 @@ def _dbapi_rows(
         yield iter(lambda: connection.fetchmany(options.fetchsize), [])
 
 
-@contextmanager
-def _asking(options: JDBCOptions) -> Iterator[Ask]:
-    def ask(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        try:
-            rows: list[tuple[Any, ...]] = connection.execute(sql, parameters or None).fetchall()
-        except Exception as e:  # noqa: BLE001 - of DuckDB
-            error = _error(e, options)
-        else:
-            return rows
-        raise error
-
-    failure = None
-    with ExitStack() as session:
-        try:
-            connection = session.enter_context(_connected(options))
-        except Exception as e:  # noqa: BLE001 - of DuckDB, and ours
-            failure = _error(e, options)
-        if failure is not None:
-            raise failure
-        yield ask
+def _asking(options: JDBCOptions) -> AbstractContextManager[Ask]:
+    return asking(
+        partial(_connected, options),
+        lambda connection, sql, parameters: connection.execute(sql, parameters or None).fetchall(),
+        Exception,  # what is raised before DuckDB is there is ours
+        partial(_error, options=options),
+    )
 
 
 # --------------------------------------------------------------------------------- errors

@@ -12,7 +12,7 @@ import re
 import ssl
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -36,6 +36,7 @@ from ..options import JDBCOptions
 from ..query import NEVER, comparison
 from ..url import Ssl, redact
 from . import Ask, Column, ColumnRead, Dialect, mysql_statistics
+from .asking import asking
 from .literals import EQUALITY, least_double
 
 __all__ = ["DIALECT"]
@@ -186,27 +187,15 @@ def _refusal(options: JDBCOptions, engine: str) -> str | None:
     return None
 
 
-@contextmanager
-def _asking(options: JDBCOptions) -> Iterator[Ask]:
-    driver, failure = _driver(), None
+def _asking(options: JDBCOptions) -> AbstractContextManager[Ask]:
+    def run(connection: Any, sql: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, parameters or None)
+            return list(cursor.fetchall())
 
-    def ask(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(sql, parameters or None)
-                return list(cursor.fetchall())
-        except driver.Error as e:
-            error = _error(e, options)
-        raise error
-
-    try:
-        connection = _connect(options)
-    except driver.Error as e:
-        failure = _error(e, options)
-    if failure is not None:
-        raise failure
-    with closing(connection):
-        yield ask
+    return asking(
+        lambda: closing(_connect(options)), run, _driver().Error, partial(_error, options=options)
+    )
 
 
 @contextmanager

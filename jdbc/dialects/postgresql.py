@@ -8,7 +8,7 @@ import math
 import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -34,6 +34,7 @@ from ..partitioning import not_cut
 from ..query import comparison, count_sql
 from ..url import JDBCUrl, redact
 from . import Ask, Column, ColumnRead, Dialect, postgresql_statistics
+from .asking import asking
 from .literals import EQUALITY, double_quoted, fits_float32, is_a
 from .postgresql_pages import CHANGED, page_condition, paged_tables, same_tables
 from .snags import snag_in, snag_name
@@ -106,13 +107,19 @@ def _connect(
 
 
 @contextmanager
-def _connected(options: JDBCOptions) -> Iterator[psycopg.Connection[Any]]:
+def _open(options: JDBCOptions) -> Iterator[psycopg.Connection[Any]]:
     connection = _connect(options)
     try:
         yield connection
-        connection.commit()
     finally:
         _close(connection)
+
+
+@contextmanager
+def _connected(options: JDBCOptions) -> Iterator[psycopg.Connection[Any]]:
+    with _open(options) as connection:
+        yield connection
+        connection.commit()
 
 
 _NO_LIMITS = """
@@ -194,27 +201,14 @@ def _digest(options: JDBCOptions) -> str:
     return hashlib.sha256(_conninfo(options).encode()).hexdigest()
 
 
-@contextmanager
-def _asking(options: JDBCOptions) -> Iterator[Ask]:
-    def ask(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        try:
-            with connection.transaction():  # what fails leaves the session fit for the next
-                return connection.execute(sql.encode(), parameters or None).fetchall()
-        except psycopg.Error as e:
-            error = _error(e, options)
-        raise error
+def _asking(options: JDBCOptions) -> AbstractContextManager[Ask]:
+    def run(
+        connection: psycopg.Connection[Any], sql: str, parameters: tuple[Any, ...]
+    ) -> list[tuple[Any, ...]]:
+        with connection.transaction():  # what fails leaves the session fit for the next
+            return connection.execute(sql.encode(), parameters or None).fetchall()
 
-    failure = None
-    try:
-        connection = _connect(options)
-    except psycopg.Error as e:
-        failure = _error(e, options)
-    if failure is not None:
-        raise failure
-    try:
-        yield ask
-    finally:
-        _close(connection)
+    return asking(partial(_open, options), run, psycopg.Error, partial(_error, options=options))
 
 
 def _preflight(options: JDBCOptions) -> None:

@@ -15,7 +15,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -37,6 +37,7 @@ from ..options import JDBCOptions
 from ..query import NEVER, comparison
 from ..url import redact
 from . import Ask, Column, ColumnRead, Dialect, sqlite_statistics
+from .asking import asking
 from .files import existing_path
 from .snags import snag_in, snag_name
 from .sqlite_statistics import ROWID
@@ -89,24 +90,13 @@ def _connect(options: JDBCOptions, text_factory: type = str) -> sqlite3.Connecti
     return connection
 
 
-@contextmanager
-def _asking(options: JDBCOptions) -> Iterator[Ask]:
-    def ask(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        try:
-            return connection.execute(sql, parameters).fetchall()
-        except sqlite3.Error as e:
-            error = _error(e, options)
-        raise error
-
-    failure = None
-    try:
-        connection = _connect(options)
-    except sqlite3.Error as e:
-        failure = _error(e, options)
-    if failure is not None:
-        raise failure
-    with closing(connection):
-        yield ask
+def _asking(options: JDBCOptions) -> AbstractContextManager[Ask]:
+    return asking(
+        lambda: closing(_connect(options)),
+        lambda connection, sql, parameters: connection.execute(sql, parameters).fetchall(),
+        sqlite3.Error,
+        partial(_error, options=options),
+    )
 
 
 def _preflight(options: JDBCOptions) -> None:

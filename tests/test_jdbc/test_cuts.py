@@ -710,6 +710,24 @@ def test_a_database_that_is_gone_is_told_without_its_password(server: dict[str, 
     assert caught.value.__context__ is None
 
 
+def test_a_login_that_ends_before_the_cuts_is_an_error_without_the_drivers(
+    server: dict[str, str], postgres: str
+) -> None:
+    login = {"user": "passing", "password": "hunter2&", "engine": "fallback"}
+    query = {"query": "SELECT g AS n FROM generate_series(1, 9) g", "numPartitions": "3"}
+    given = server | login | query | {"partitionColumn": "n"}
+    with psycopg.connect(postgres, autocommit=True) as db:
+        db.execute("CREATE ROLE passing LOGIN PASSWORD 'hunter2&'")
+        try:
+            SOURCE.infer_schema(given)
+            db.execute("ALTER ROLE passing NOLOGIN")
+            with pytest.raises(ConnectError, match="not permitted to log in") as caught:
+                SOURCE.plan_partitions(given)
+        finally:
+            db.execute("DROP ROLE passing")
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
 def test_a_failing_query_is_an_error_without_the_drivers(server: dict[str, str]) -> None:
     query = {"query": "SELECT 1 / (g - 5) AS n FROM generate_series(1, 9) g"}
     with pytest.raises(JDBCError, match="division by zero") as caught:
