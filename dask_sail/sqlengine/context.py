@@ -408,7 +408,7 @@ class SQLContext:
             except SQLQueryError as error:
                 self._broken[name] = str(error.args[0])
                 continue
-            views[name] = spelt
+            views[name] = planner.exact(spelt)
             self._columns[name] = list(columns)
             planner = Planner(tables, views, functions, settings)
         return planner

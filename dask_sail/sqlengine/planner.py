@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 from datafusion import DataFrame, ExecutionPlan, LogicalPlan, SQLOptions
 
-from . import stages, versions
+from . import literals, stages, versions
 from .catalog import Catalog, plain_schema, quoted
 from .errors import SQLError
 from .functions import PythonFunction
@@ -49,6 +49,11 @@ class Planner:
         self._prober = stages.Prober(functions)
         self._plans: dict[str, DistributedPlan] = {}
 
+    def add_view(self, name: str, sql: str) -> None:
+        """Let queries use a view over what there is; its name must be new."""
+        self._catalog.add_view(name, sql)
+        self._views[name] = sql
+
     def plan(self, sql: str) -> DistributedPlan:
         """Plan a query.
 
@@ -61,7 +66,7 @@ class Planner:
         """
         if sql in self._plans:
             return self._plans[sql]
-        plan = self._planned(sql)
+        plan = self._planned(self.exact(sql))
         if not _NOW.search(sql):
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.pop(next(iter(self._plans)))
@@ -70,12 +75,22 @@ class Planner:
 
     def logical(self, sql: str) -> str:
         """Return DataFusion's optimised logical plan."""
-        return str(self._frame(sql).optimized_logical_plan().display_indent())
+        return str(self._frame(self.exact(sql)).optimized_logical_plan().display_indent())
 
     def schema(self, sql: str) -> pa.Schema:
         """Return the names and types of a query's columns."""
-        frame = self._frame(sql)
+        frame = self._frame(self.exact(sql))
         return self._schema(frame, frame.optimized_logical_plan())
+
+    def exact(self, sql: str) -> str:
+        """Return a query whose numbers are not rounded where they meet decimals."""
+
+        def plan(text: str) -> literals.Planned:
+            frame = self._frame(text)
+            optimized = frame.optimized_logical_plan()
+            return self._schema(frame, optimized), str(optimized.display_indent())
+
+        return literals.exact(sql, plan)
 
     def _frame(self, sql: str) -> DataFrame:
         options = SQLOptions().with_allow_ddl(allow=False).with_allow_dml(allow=False)
@@ -123,7 +138,7 @@ class Planner:
             functions=self._functions,
             fallback=reason,
             tables=tuple(self._tables.values()),
-            views=self._views,
+            views=dict(self._views),
         )
 
     def _cut(
