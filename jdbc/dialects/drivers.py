@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import queue
 import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, InvalidStateError, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -167,32 +167,32 @@ class Driver:
     def _open(self, options: JDBCOptions) -> Any:
         driver = self._driver()
         host, port = self._reached(options)
-        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        given_up = threading.Event()
+        answer: Future[Any] = Future()
 
         def connect() -> None:
             try:
-                connection = self.connect(driver, options, host, port)
+                made = self.connect(driver, options, host, port)
             except Exception as e:  # noqa: BLE001 - each driver has classes of its own
-                answers.put(self._not_connected(e, options))
-                return
-            answers.put(connection)
-            if given_up.is_set():
+                made = self._not_connected(e, options)
+            try:
+                answer.set_result(made)
+            except InvalidStateError:  # nobody waits any more
                 with suppress(Exception):
-                    connection.close()
+                    made.close()
 
         # Not all drivers give up on a host that takes the connection and says nothing.
         threading.Thread(target=connect, name="dask-sail connecting", daemon=True).start()
-        answer = None
-        with suppress(queue.Empty):
-            answer = answers.get(timeout=options.connect_timeout)
-        if answer is None:
-            given_up.set()
+        try:
+            wait([answer], options.connect_timeout)
+        finally:  # also where it is interrupted
+            is_given_up = answer.cancel()  # not if it is there by now; then it is this thread's
+        if is_given_up:
             seconds = f"{options.connect_timeout:g} seconds"
             raise ConnectError(f"{options.url.label}: no answer within {seconds}", None, True)
-        if isinstance(answer, JDBCError):
-            raise answer
-        return answer
+        made = answer.result()
+        if isinstance(made, JDBCError):
+            raise made
+        return made
 
     def _driver(self) -> Any:
         # Not within the except clause, or the import's own error would be the context of ours.

@@ -5,15 +5,18 @@ from __future__ import annotations
 import pickle
 import socket
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator
+from typing import Any
 
 import dask.dataframe as dd
 import pytest
 
 import dask_sail
-from jdbc import ConnectError, JDBCArrowDataSource, MissingDriverError
+from jdbc import ConnectError, JDBCArrowDataSource, JDBCOptions, MissingDriverError
+from jdbc.dialects.drivers import Driver, Fault
 
 SECRET = "hunter2 'x\"}&=%"
 # By dialect: the URL, the module that reads it, and the extra that brings that.
@@ -129,6 +132,44 @@ def test_a_silent_host_is_given_up_after_connecttimeout(name: str, silent: int) 
     error, seconds = failure(options(name, f"127.0.0.1:{silent}", connectTimeout="2"))
     assert f"{name} at 127.0.0.1:{silent}" in f"{error}"
     assert seconds < 5
+
+
+def test_a_connection_made_just_when_it_is_given_up_is_closed() -> None:
+    made: list[threading.Event] = []
+    seconds = 0.002
+
+    class Connection:
+        def __init__(self) -> None:
+            made.append(threading.Event())
+            self.close = made[-1].set
+
+    def connect(*_: Any) -> Connection:
+        time.sleep(seconds)
+        return Connection()
+
+    driver = Driver(
+        module="sqlite3",
+        extra="",
+        connect=connect,
+        columns=lambda *_: [],
+        fault=lambda e: Fault("", f"{e}"),
+    )
+    given = {"url": "jdbc:sqlite:not-read", "dbtable": "t", "connectTimeout": f"{seconds}"}
+    parsed, rounds, in_time = JDBCOptions.parse(given), 300, 0
+    for _ in range(rounds):
+        try:
+            driver.describe(parsed, "")
+        except ConnectError:
+            seconds /= 1.01  # so that about half are in time, and many just about
+        else:
+            in_time += 1
+            seconds *= 1.01
+    assert 0 < in_time < rounds
+    deadline = time.monotonic() + 10
+    while len(made) < rounds and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(made) == rounds
+    assert all(closed.wait(10) for closed in made)
 
 
 @pytest.mark.drivers
