@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dask_sail import Predicate, Scan
 
@@ -70,9 +71,12 @@ class GraphQLOrders:
         return SCHEMA
 
     def plan_partitions(self, options: dict[str, str]) -> list[dict[str, str]]:
-        origin(options["url"])
+        origin(options.get("url", ""))
+        headers_of(options)
         whole(options, "pageSize", 500)
         day, until = (date(options, name) for name in ("since", "until"))
+        if until <= day:
+            raise ValueError(f"option 'until' must be after 'since', got '{until}' and '{day}'")
         step = dt.timedelta(whole(options, "days", 31))
         windows = []
         while day < until:
@@ -99,35 +103,61 @@ class GraphQLOrders:
         size = whole(options, "pageSize", 500)
         variables = {**spec, "first": size if scan.limit is None else min(size, scan.limit)}
         variables |= {p.column: p.value for p in accepted(scan)}
-        headers = {"Authorization": f"Bearer {options['token']}"} if "token" in options else {}
         # Values travel as variables, never within the text: there is nothing to quote.
         text = QUERY % " ".join(FIELDS[name] for name in names)
-        with httpx.Client(headers=headers, timeout=30) as client:
+        with httpx.Client(headers=headers_of(options), timeout=30, verify=certificates()) as client:
             for nodes in pages(client, options["url"], text, variables):
                 arrays = [column(nodes, SCHEMA.field(name)) for name in names]
-                yield pa.record_batch(arrays, list(names)).select(list(scan.columns))
+                found = checked_window(pa.record_batch(arrays, list(names)), spec)
+                yield found.select(list(scan.columns))
+
+
+class OfThisProcess(dict[str, Any]):
+    """What a process makes once and keeps; it does not travel with the class to the workers."""
+
+    def __reduce__(self) -> Any:
+        return OfThisProcess, ()
+
+
+KEPT = OfThisProcess()
+
+
+def certificates() -> Any:
+    """Return the certificates to trust, of which reading takes longer than many an answer."""
+    return KEPT.get("tls") or KEPT.setdefault("tls", httpx.create_ssl_context())
+
+
+def headers_of(options: Mapping[str, str]) -> dict[str, str]:
+    token = options.get("token", "")
+    if not token.isascii() or not token.isprintable():
+        raise ValueError("option 'token' must be ASCII; is there a line break at its end?")
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def pages(
     client: httpx.Client, url: str, text: str, variables: Mapping[str, Any]
 ) -> Iterator[list[dict[str, Any]]]:
     after: str | None = None
+    seen: set[str | None] = {None}
     while True:
         body = {"query": text, "variables": {**variables, "after": after}}
         found = ask(client, url, body)["orders"]
+        if found is None:
+            raise GraphQLError(f"{origin(url)} gave null for 'orders', and no error")
         yield [edge["node"] for edge in found["edges"]]
         if not found["pageInfo"]["hasNextPage"]:
             return
-        if found["pageInfo"]["endCursor"] in (None, after):
-            raise GraphQLError(f"{origin(url)} says that there is more, and gives no new cursor")
         after = found["pageInfo"]["endCursor"]
+        if after in seen:
+            raise GraphQLError(f"{origin(url)} says that there is more, and gives no new cursor")
+        seen.add(after)
 
 
 def ask(client: httpx.Client, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
     problem = ""
     try:
         answer = client.post(url, json=body)
-    except httpx.TransportError as error:  # its request holds the token
+    except httpx.RequestError as error:  # its request holds the token
         problem = type(error).__name__
     if problem:
         raise ConnectionError(f"{origin(url)} broke off: {problem}")
@@ -140,7 +170,7 @@ def ask(client: httpx.Client, url: str, body: Mapping[str, Any]) -> dict[str, An
         given = json.loads(answer.content, parse_float=Decimal)
     except ValueError:
         given = None
-    if not isinstance(given, dict) or not {"data", "errors"} & set(given):
+    if not isinstance(given, dict) or not (given.get("errors") or given.get("data")):
         raise GraphQLError(f"{told}, and no JSON object with 'data'")
     # With errors come also data: whatever could not be made is null in them.
     if errors := given.get("errors"):
@@ -153,6 +183,8 @@ def ask(client: httpx.Client, url: str, body: Mapping[str, Any]) -> dict[str, An
 
 def column(nodes: list[dict[str, Any]], field: pa.Field) -> pa.Array:
     """Make a column of texts, each checked."""
+    if None in nodes:
+        raise GraphQLError("an order is null, of which nothing is known")
     values = [node[FIELDS[field.name]] for node in nodes]
     for value in values:
         if value is not None and not isinstance(value, str):
@@ -169,11 +201,29 @@ def column(nodes: list[dict[str, Any]], field: pa.Field) -> pa.Array:
     return pa.array(values, pa.string()).cast(field.type)
 
 
+def window(spec: Mapping[str, str]) -> tuple[dt.datetime, dt.datetime]:
+    """Return the first moment of a window, and the first one after it."""
+    return dt.datetime.fromisoformat(spec["from"]), dt.datetime.fromisoformat(spec["before"])
+
+
+def checked_window(orders: pa.RecordBatch, spec: Mapping[str, str]) -> pa.RecordBatch:
+    """Refuse orders of another window, which the other window would give as well."""
+    if not orders.num_rows or "placed" not in orders.schema.names:
+        return orders
+    (start, end), found = window(spec), pc.min_max(orders["placed"]).as_py()
+    if orders["placed"].null_count or found["min"] < start or found["max"] >= end:
+        raise GraphQLError(
+            f"the API gave an order that was not placed from {start:%Y-%m-%d} until before "
+            f"{end:%Y-%m-%d}; see what its arguments for a window mean, and whether the end counts"
+        )
+    return orders
+
+
 def may_match(spec: Mapping[str, str], predicate: Predicate) -> bool:
     """Whether a window can hold rows for which a condition on the time holds."""
     if predicate.column != "placed" or predicate.op not in ("==", "<", "<=", ">", ">="):
         return True
-    start, end = (dt.datetime.fromisoformat(spec[name]) for name in ("from", "before"))
+    start, end = window(spec)
     if predicate.op in ("<", "<="):
         return start <= predicate.value
     if predicate.op in (">", ">="):

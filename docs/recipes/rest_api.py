@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import httpx
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dask_sail import Predicate, Scan
 
@@ -74,8 +75,11 @@ class RestOrders:
     def plan_partitions(self, options: dict[str, str]) -> list[dict[str, str]]:
         for name, default in (("pageSize", 500), ("maxWait", 60), ("maxReads", 4)):
             whole(options, name, default)
-        origin(httpx.URL(options["url"]))
+        origin(httpx.URL(options.get("url", "")))
+        headers_of(options)
         day, until = (date(options, name) for name in ("since", "until"))
+        if until <= day:
+            raise ValueError(f"option 'until' must be after 'since', got '{until}' and '{day}'")
         step = dt.timedelta(whole(options, "days", 31))
         windows = []
         while day < until:
@@ -99,11 +103,10 @@ class RestOrders:
         self, spec: dict[str, str], options: dict[str, str], scan: Scan
     ) -> Iterator[pa.RecordBatch]:
         params = query(spec, scan, whole(options, "pageSize", 500))
-        headers = {"Authorization": f"Bearer {options['token']}"} if "token" in options else {}
-        with httpx.Client(headers=headers, timeout=30) as client:
+        with httpx.Client(headers=headers_of(options), timeout=30, verify=certificates()) as client:
             url, patience = httpx.URL(options["url"]), float(whole(options, "maxWait", 60))
             for rows in self._pages(client, url, params, patience):
-                yield batch(rows, scan.columns)
+                yield checked_window(batch(rows, scan.columns), spec)
 
     def concurrency(self, options: dict[str, str]) -> tuple[str, int]:
         return f"REST API of {httpx.URL(options['url']).host}", whole(options, "maxReads", 4)
@@ -140,8 +143,9 @@ class RestOrders:
         for attempt in itertools.count():
             problem = ""
             try:
-                answer = client.get(url, params=params)
-            except httpx.TransportError as error:  # its request holds the token
+                # Merged: given as `params` they would replace what 'url' has behind its "?".
+                answer = client.get(url.copy_merge_params(params or {}))
+            except httpx.RequestError as error:  # its request holds the token
                 problem = type(error).__name__
             if problem:
                 raise ConnectionError(f"{origin(url)} broke off: {problem}")
@@ -159,6 +163,28 @@ class RestOrders:
         raise AssertionError("not reached")
 
 
+class OfThisProcess(dict[str, Any]):
+    """What a process makes once and keeps; it does not travel with the class to the workers."""
+
+    def __reduce__(self) -> Any:
+        return OfThisProcess, ()
+
+
+KEPT = OfThisProcess()
+
+
+def certificates() -> Any:
+    """Return the certificates to trust, of which reading takes longer than many an answer."""
+    return KEPT.get("tls") or KEPT.setdefault("tls", httpx.create_ssl_context())
+
+
+def headers_of(options: Mapping[str, str]) -> dict[str, str]:
+    token = options.get("token", "")
+    if not token.isascii() or not token.isprintable():
+        raise ValueError("option 'token' must be ASCII; is there a line break at its end?")
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
 def wait_of(answer: httpx.Response, attempt: int) -> float:
     """Return the seconds that the API asks to wait: a number, a date, or what is usual."""
     text = answer.headers.get("Retry-After", "").strip()
@@ -168,8 +194,8 @@ def wait_of(answer: httpx.Response, attempt: int) -> float:
         until = parsedate_to_datetime(text)
     except ValueError:
         return float(2 ** min(attempt, 6))
-    now = dt.datetime.now(until.tzinfo)
-    return (until - now).total_seconds()
+    until = until if until.tzinfo else until.replace(tzinfo=dt.UTC)  # as all dates of HTTP
+    return (until - dt.datetime.now(dt.UTC)).total_seconds()
 
 
 def checked(answer: httpx.Response) -> httpx.Response:
@@ -207,7 +233,8 @@ def batch(rows: list[dict[str, Any]], columns: Sequence[str]) -> pa.RecordBatch:
 def column(rows: list[dict[str, Any]], field: pa.Field) -> pa.Array:
     values = []
     for row in rows:
-        if field.name not in row:  # not null: perhaps the API has renamed it
+        # Missing is not null: perhaps the API has renamed it.
+        if not isinstance(row, dict) or field.name not in row:
             raise ServiceError(f"an order has no field {field.name!r}, not even null")
         value = row[field.name]
         if value is not None and type(value) not in IN_JSON[field.name]:
@@ -218,14 +245,33 @@ def column(rows: list[dict[str, Any]], field: pa.Field) -> pa.Array:
     return pa.array(values, field.type)
 
 
+def window(spec: Mapping[str, str]) -> tuple[dt.datetime, dt.datetime]:
+    """Return the first moment of a window, and the first one after it."""
+    first, after = (dt.datetime.fromisoformat(spec[n]) for n in ("placed_from", "placed_before"))
+    return first.replace(tzinfo=dt.UTC), after.replace(tzinfo=dt.UTC)
+
+
+def checked_window(orders: pa.RecordBatch, spec: Mapping[str, str]) -> pa.RecordBatch:
+    """Refuse orders of another window, which the other window would give as well.
+
+    So does an API that ignores a parameter it does not know, or counts ``placed_before`` in.
+    """
+    if not orders.num_rows or "placed" not in orders.schema.names:
+        return orders
+    (start, end), found = window(spec), pc.min_max(orders["placed"]).as_py()
+    if orders["placed"].null_count or found["min"] < start or found["max"] >= end:
+        raise ServiceError(
+            f"the API gave an order that was not placed from {start:%Y-%m-%d} until before "
+            f"{end:%Y-%m-%d}; see what parameters it has for a window, and whether its end counts"
+        )
+    return orders
+
+
 def may_match(spec: Mapping[str, str], predicate: Predicate) -> bool:
     """Whether a window can hold rows for which a condition on the time holds."""
     if predicate.column != "placed" or predicate.op not in ("==", "<", "<=", ">", ">="):
         return True
-    start, end = (
-        dt.datetime.fromisoformat(spec[name]).replace(tzinfo=dt.UTC)
-        for name in ("placed_from", "placed_before")
-    )
+    start, end = window(spec)
     if predicate.op in ("<", "<="):
         return start <= predicate.value
     if predicate.op in (">", ">="):

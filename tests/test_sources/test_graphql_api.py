@@ -248,6 +248,9 @@ def test_data_with_errors_are_an_error(
             "gives no new cursor",
             1,
         ),
+        (200, '{"data": null}', "no JSON object with 'data'", 1),
+        (200, '{"data": {"orders": null}}', "gave null for 'orders'", 1),
+        (200, '{"data": {"orders": {"edges": [{"node": null}]}}}', "an order is null", 1),
     ],
 )
 def test_what_is_no_page_is_an_error(
@@ -267,3 +270,47 @@ def test_what_is_no_page_is_an_error(
         frame.compute(scheduler="synchronous")
     assert TOKEN not in f"{raised.value}{raised.value.args}"
     assert len(api.asked) == times
+
+
+def test_cursors_in_a_circle_are_an_error(
+    module: ModuleType, api: SimpleNamespace, options: dict[str, Any]
+) -> None:
+    from starlette.responses import Response
+
+    def answered() -> Any:
+        cursor = "ab"[len(api.asked) % 2]
+        page = f'{{"edges": [], "pageInfo": {{"hasNextPage": true, "endCursor": "{cursor}"}}}}'
+        return Response(f'{{"data": {{"orders": {page}}}}}', 200 if len(api.asked) < 9 else 403)
+
+    api.instead = answered
+    frame = dd.read_python_source(module.GraphQLOrders, options=options).partitions[0]
+    with pytest.raises(dask_sail.PartitionReadError, match="gives no new cursor"):
+        frame.compute(scheduler="synchronous")
+    assert len(api.asked) == 3
+
+
+def test_orders_of_another_window_are_an_error_rather_than_doubled(
+    module: ModuleType, api: SimpleNamespace, options: dict[str, Any]
+) -> None:
+    from starlette.responses import Response
+
+    node = '{"id": "1", "customerName": "x", "amount": "1", "placedAt": "2025-01-07T00:00:00Z"}'
+    page = f'{{"edges": [{{"node": {node}}}], "pageInfo": {{"hasNextPage": false}}}}'
+    api.instead = lambda: Response(f'{{"data": {{"orders": {page}}}}}')
+    frame = dd.read_python_source(module.GraphQLOrders, options=options)
+    assert frame.partitions[0].id.compute(scheduler="synchronous").tolist() == [1]
+    with pytest.raises(dask_sail.PartitionReadError, match="was not placed from 2025-02-16 until"):
+        frame.compute(scheduler="synchronous")
+
+
+def test_options_that_would_read_nothing_are_refused_at_once(
+    module: ModuleType, api: SimpleNamespace, options: dict[str, Any]
+) -> None:
+    for given, complaint in (
+        ({"since": "2025-02-01", "until": "2025-01-01"}, "'until' must be after 'since'"),
+        ({"token": f"{TOKEN}\n"}, "option 'token' must be ASCII"),
+        ({"url": ""}, "option 'url' must be a URL"),
+    ):
+        with pytest.raises(dask_sail.SourceCallError, match=complaint):
+            dd.read_python_source(module.GraphQLOrders, options={**options, **given})
+    assert api.asked == []

@@ -188,7 +188,18 @@ def test_pages_are_led_to_by_tokens_too(
     assert len(api.asked) == 8
 
 
-@pytest.mark.parametrize("form", ["seconds", "date", "none"])
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose clock shows another time than that of HTTP's dates."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_east")
+@pytest.mark.parametrize("form", ["seconds", "date", "old date", "none"])
 def test_a_rate_limit_is_honoured(
     module: ModuleType, api: API, options: dict[str, Any], orders_table: pa.Table, form: str
 ) -> None:
@@ -202,6 +213,7 @@ def test_a_rate_limit_is_honoured(
             return None
         soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=2)
         headers = {"seconds": "1", "date": format_datetime(soon, usegmt=True)}
+        headers["old date"] = f"{soon:%a %b %e %H:%M:%S %Y}"  # which RFC 9110 has servers read
         return Response(status_code=429, headers={"Retry-After": headers.get(form, "")})
 
     api.instead = limited
@@ -294,7 +306,8 @@ def breaking_off(answers: list[bytes]) -> Iterator[tuple[str, list[bytes]]]:
 def test_an_answer_that_is_cut_off_is_asked_for_again(
     module: ModuleType, options: dict[str, Any]
 ) -> None:
-    body = as_json({"items": [{"id": 7, "customer": None, "amount": 3, "placed": None}]}).encode()
+    as_of = "2025-01-05T00:00:00Z"
+    body = as_json({"items": [{"id": 7, "customer": None, "amount": 3, "placed": as_of}]}).encode()
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
     with breaking_off([head + body[:-9], b"", head + body]) as (url, asked):
         frame = dd.read_python_source(
@@ -371,3 +384,53 @@ def test_pages_in_a_circle_are_an_error(
     with pytest.raises(dask_sail.PartitionReadError, match="in a circle"):
         frame.compute(scheduler="synchronous")
     assert len(api.asked) == 2
+
+
+@pytest.mark.parametrize("by_link", [True, False])
+def test_what_the_url_has_behind_its_question_mark_is_asked_for_on_every_page(
+    module: ModuleType,
+    api: API,
+    options: dict[str, Any],
+    orders: list[dict[str, Any]],
+    by_link: bool,
+) -> None:
+    api.by_link = by_link
+    frame = dd.read_python_source(
+        module.RestOrders, options={**options, "url": f"{options['url']}?tenant=7"}
+    )
+    assert len(frame.compute(scheduler="synchronous")) == len(orders)
+    assert {params.get("tenant") for params in api.asked} == {"7"}
+    assert len(api.asked) > frame.npartitions
+
+
+@pytest.mark.parametrize("fault", ["ignored", "end counts", "no time"])
+def test_orders_of_another_window_are_an_error_rather_than_doubled(
+    module: ModuleType, api: API, options: dict[str, Any], orders: list[dict[str, Any]], fault: str
+) -> None:
+    from starlette.responses import Response
+
+    def answered(params: dict[str, str]) -> Any:
+        last = f"{params['placed_before']}T00:00:00Z"
+        placed = {"end counts": last, "no time": None}.get(fault, "2025-01-07T00:00:00Z")
+        return Response(page_of(placed=placed), media_type="application/json")
+
+    api.instead = answered
+    frame = dd.read_python_source(module.RestOrders, options=options)
+    with pytest.raises(
+        dask_sail.PartitionReadError, match=r"was not placed from 2025-\d\d-\d\d until"
+    ):
+        frame.compute(scheduler="synchronous")
+
+
+def test_options_that_would_read_nothing_or_hang_are_refused_at_once(
+    module: ModuleType, api: API, options: dict[str, Any]
+) -> None:
+    for given, complaint in (
+        ({"since": "2025-02-01", "until": "2025-01-01"}, "'until' must be after 'since'"),
+        ({"token": f"{TOKEN}\n"}, "option 'token' must be ASCII"),
+        ({"url": ""}, "option 'url' must be a URL"),
+    ):
+        with pytest.raises(dask_sail.SourceCallError, match=complaint) as raised:
+            dd.read_python_source(module.RestOrders, options={**options, **given})
+        assert TOKEN not in f"{raised.value}{raised.value.args}"
+    assert api.asked == []
