@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 
-from .splice import fields
+from .splice import fields, read_varint
 
 __all__ = ["FileChangedError", "check_group", "check_version", "version"]
 
@@ -89,7 +89,7 @@ def _check_file(message: bytes) -> None:
         return
     # To the microsecond: not every file system that is shared gives more.
     now = stat.st_size, stat.st_mtime_ns // 1000
-    if now != (_number(found.get(_SIZE, b"")), _number(found.get(_MODIFIED, b"")) // 1000):
+    if now != (_number(found.get(_SIZE)), _number(found.get(_MODIFIED)) // 1000):
         raise _changed(f"the file {path!r}")
 
 
@@ -100,5 +100,6 @@ def _changed(what: str) -> FileChangedError:
     )
 
 
-def _number(digits: bytes) -> int:
-    return sum((byte & 127) << 7 * i for i, byte in enumerate(digits))
+def _number(digits: bytes | None) -> int:
+    # Protocol Buffers leave out a zero.
+    return read_varint(digits, 0, len(digits))[0] if digits else 0

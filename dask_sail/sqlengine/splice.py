@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-__all__ = ["Field", "SpliceError", "Template", "fields", "varint"]
+__all__ = ["Field", "SpliceError", "Template", "fields", "read_varint", "varint"]
 
 #: Bytes, the name of a hole, or the tag and the parts of a message whose length depends on holes.
 Part: TypeAlias = "bytes | str | tuple[bytes, tuple[Part, ...]]"
@@ -125,13 +125,13 @@ def fields(message: bytes, start: int = 0, end: int | None = None) -> list[Field
     at = start
     while at < end:
         head = at
-        tag, at = _read_varint(message, at, end)
+        tag, at = read_varint(message, at, end)
         tag_end, wire_type = at, tag & 7
         if wire_type == _BYTES:
-            length, at = _read_varint(message, at, end)
+            length, at = read_varint(message, at, end)
             stop = at + length
         elif wire_type == _VARINT:
-            _, stop = _read_varint(message, at, end)
+            _, stop = read_varint(message, at, end)
         elif wire_type in (_FIXED64, _FIXED32):
             stop = at + (8 if wire_type == _FIXED64 else 4)
         else:
@@ -143,7 +143,14 @@ def fields(message: bytes, start: int = 0, end: int | None = None) -> list[Field
     return found
 
 
-def _read_varint(message: bytes, at: int, end: int) -> tuple[int, int]:
+def read_varint(message: bytes, at: int, end: int) -> tuple[int, int]:
+    """Return the number that begins at ``at``, and where what follows it begins.
+
+    Raises
+    ------
+    SpliceError
+        If it does not end before ``end``.
+    """
     number = shift = 0
     while at < end and shift < 64:
         byte = message[at]
