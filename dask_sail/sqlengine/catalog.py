@@ -69,7 +69,11 @@ class Catalog:
             else:
                 self._register_empty(name, table)
         for name, sql in views.items():
-            self.context.sql(f"CREATE VIEW {quoted(name)} AS {sql}")
+            self.add_view(name, sql)
+
+    def add_view(self, name: str, sql: str) -> None:
+        """Give a query over what there is a name."""
+        self.context.sql(f"CREATE VIEW {quoted(name)} AS {sql}")
 
     def of_path(self, path: str) -> TableDescription | None:
         """Return the table whose empty files lie there, or None for a file that holds data."""

@@ -399,18 +399,16 @@ class SQLContext:
         self._columns = {name: list(one.schema.names) for name, one in tables.items()}
         self._broken = {}
         planner = Planner(tables, {}, functions, settings)
-        views: dict[str, str] = {}
         for name, text in self._ordered_views().items():
             try:
                 # Anew, since a table may have come that spells its columns differently.
                 spelt = self._spelt_now(text)
                 columns = self._checked(planner.schema, spelt, text).names
+                self._checked(functools.partial(planner.add_view, name), spelt, text)
             except SQLQueryError as error:
                 self._broken[name] = str(error.args[0])
                 continue
-            views[name] = planner.exact(spelt)
             self._columns[name] = list(columns)
-            planner = Planner(tables, views, functions, settings)
         return planner
 
     def _default_partitions(self) -> int:
@@ -608,9 +606,16 @@ class SQLContext:
         name = statement.name
         if not self._is_free(name, statement.replace, statement.if_not_exists, sql):
             return _said(f"view {name.text} was there already")
-        self._checked(self._planner().schema, self._spelt(statement.sql), sql)
-        before = dict(self._inputs), dict(self._parquet), dict(self._views)
+        spelt = self._spelt(statement.sql)
+        columns = self._checked(self._planner().schema, spelt, sql).names
         replaced = name.text in self.tables()
+        if not replaced and not self._broken:
+            # Nothing reads the name, so that what is planned stays as it is.
+            self._checked(functools.partial(self._planner().add_view, name.text), spelt, sql)
+            self._views[name.text] = statement.sql.strip()
+            self._columns[name.text] = list(columns)
+            return _said(f"view {name.text} created")
+        before = dict(self._inputs), dict(self._parquet), dict(self._views)
         self._forget(name.text)
         failure: SQLQueryError
         try:

@@ -51,8 +51,9 @@ class Planner:
 
     def add_view(self, name: str, sql: str) -> None:
         """Let queries use a view over what there is; its name must be new."""
-        self._catalog.add_view(name, sql)
-        self._views[name] = sql
+        exact = self.exact(sql)
+        self._catalog.add_view(name, exact)
+        self._views[name] = exact
 
     def plan(self, sql: str) -> DistributedPlan:
         """Plan a query.

@@ -21,6 +21,7 @@ import pytest
 from datafusion.user_defined import Accumulator
 
 import dask_sail
+from dask_sail.sqlengine import planner
 
 ORDERS = pa.table(
     {
@@ -546,3 +547,45 @@ def test_an_empty_file_is_no_parquet(tmp_path: Path) -> None:
     (tmp_path / "nothing.parquet").touch()
     with pytest.raises(dask_sail.OptionError, match=r"cannot be read as Parquet.*nothing\.parquet"):
         dask_sail.SQLContext().register_parquet("t", tmp_path / "nothing.parquet")
+
+
+def test_each_view_is_planned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    class Counted(planner.Catalog):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            made.append(0)
+
+        def add_view(self, name: str, sql: str) -> None:
+            super().add_view(name, sql)
+            made[-1] += 1
+
+    monkeypatch.setattr(planner, "Catalog", Counted)
+    ctx = dask_sail.SQLContext({"t": pa.table({"a": [1, 2]})})
+    for i in range(300):
+        over = "t" if i % 10 == 0 else f"v{i - 1}"
+        ctx.to_arrow(f"CREATE VIEW v{i} AS SELECT a + {i} AS A FROM {over}")
+    assert made == [300]
+    assert ctx.to_arrow("SELECT sum(a) AS s FROM v12").to_pydict() == {
+        "s": [3 + 2 * (10 + 11 + 12)]
+    }
+    ctx.register("u", pa.table({"b": [1]}))
+    assert ctx.to_arrow("SELECT sum(a) AS s FROM V299, u").to_pydict() == {
+        "s": [3 + 2 * sum(range(290, 300))]
+    }
+    assert made == [300, 300]
+
+
+def test_a_view_that_was_broken_reads_the_new_one() -> None:
+    ctx = dask_sail.SQLContext({"t": pa.table({"a": [1, 2]})})
+    ctx.sql("CREATE VIEW low AS SELECT a FROM t")
+    ctx.sql("CREATE VIEW high AS SELECT a * 10 AS a FROM low")
+    ctx.sql("DROP VIEW low")
+    with pytest.raises(dask_sail.SQLStatementError, match="no query any more"):
+        ctx.sql("SELECT * FROM high")
+    ctx.sql("CREATE VIEW low AS SELECT a + 1 AS a FROM t")
+    assert ctx.to_arrow("SELECT a FROM high ORDER BY a").to_pydict() == {"a": [20, 30]}
+    # What was planned before a view came is planned with it in mind.
+    ctx.sql("CREATE VIEW top AS SELECT max(A) AS m FROM high")
+    assert ctx.to_arrow("SELECT m FROM TOP").to_pydict() == {"m": [30]}
