@@ -271,8 +271,9 @@ def _registered(name: str) -> RegisteredSource:
     found = sources(name)
     if not found:
         names = sorted({source.name for source in sources()})
-        near = difflib.get_close_matches(name, names, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        spelt = {other.lower(): other for other in names}
+        near = difflib.get_close_matches(name.lower(), spelt, 1)
+        hint = f"did you mean {spelt[near[0]]!r}? " if near else ""
         raise SourceNotFoundError(
             name,
             f"no source of this name is registered; {hint}Registered: {', '.join(names) or 'none'}."

@@ -74,6 +74,7 @@ def test_an_instance_in_place_of_its_class() -> None:
     ("source", "message"),
     [
         ("jdbk", "did you mean 'jdbc'"),
+        ("JDBC", "did you mean 'jdbc'"),
         ("no_such_module:Thing", "module 'no_such_module' cannot be imported"),
         ("pathlib:Pat", "did you mean 'Path'"),
         ("pathlib:Path", "lacks infer_schema and plan_partitions and read_partition"),
