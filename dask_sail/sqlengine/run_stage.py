@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import re
 import tempfile
@@ -281,11 +282,18 @@ def _environment(room: Room, folder: str) -> RuntimeEnvBuilder:
 
 _RAISED = re.compile(r"PyErr \{ type: .*?, value: (.*), traceback: ", re.DOTALL)
 
+# What functions.py says.
+_TOLD = re.compile(r"FunctionError\((.*)\)", re.DOTALL)
+_OF_AGGREGATE = "FunctionError: "
+
 
 def _explained(error: Exception) -> str:
     message = str(error).removeprefix("DataFusion error: ")
     if (raised := _RAISED.search(message)) is not None:
-        message = f"a Python function raised {raised[1]}"
+        told = _TOLD.fullmatch(raised[1])
+        message = ast.literal_eval(told[1]) if told else f"a Python function raised {raised[1]}"
+    elif _OF_AGGREGATE in message:
+        message = message.partition(_OF_AGGREGATE)[2]
     if "Resources exhausted" in message or "ResourcesExhausted" in message:
         message += (
             "\nRaise target_partitions, so that each task has less to do, or the workers' memory "

@@ -237,7 +237,7 @@ def test_a_python_function_that_raises_is_quoted_without_our_own_frames() -> Non
     with pytest.raises(SQLExecutionError) as caught:
         run(plan.stages[0], [[pa.table({"a": [1]})]], functions=[function])
     said = str(caught.value)
-    assert "a Python function raised LookupError('no such rate, sorry')" in said
+    assert "function 'rate' raised LookupError('no such rate, sorry')" in said
     assert "File" not in said
 
 
