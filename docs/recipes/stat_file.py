@@ -27,8 +27,12 @@ READERS = {
 }
 NUMBERS = {"int8": pa.int8(), "int16": pa.int16(), "int32": pa.int32(), "float": pa.float32()}
 # A date is a number with a display format, whose width and delimiter come last: DATE9, YYMMDDN8.
-DATE = re.compile(r"(?:[AES]?DATE|(?:MMDDYY|DDMMYY|YYMMDD)[BCDNPS]?)[\d.]*|%td.*", re.IGNORECASE)
-MOMENT = re.compile(r"DATETIME[\d.]*|YMDHMS[\d.]*|%tc.*")
+# Stata's may begin with a minus, for the left, and %d is the %td of old.
+DATE = re.compile(
+    r"(?:[AES]?DATE|(?:MMDDYY|DDMMYY|YYMMDD)[BCDNPS]?|(?:E|IS)8601DA)[\d.]*|%-?t?d.*",
+    re.IGNORECASE,
+)
+MOMENT = re.compile(r"(?:DATETIME|YMDHMS|(?:E|IS)8601DT)[\d.]*|%-?tc.*")
 BATCH = 20_000  # rows
 
 
@@ -104,8 +108,12 @@ def path_of(options: Mapping[str, str]) -> Path:
 def read(options: Mapping[str, str], **what: Any) -> tuple[Any, Any]:
     path = path_of(options)
     # Dates stay numbers here: pyreadstat cuts off the time of day that one may have.
-    how = {"output_format": "dict", "disable_datetime_conversion": True}
-    return READERS[path.suffix.lower()](path, encoding=options.get("encoding"), **how, **what)
+    how: dict[str, Any] = {"output_format": "dict", "disable_datetime_conversion": True}
+    if path.suffix.lower() != ".por":
+        how["encoding"] = options.get("encoding")
+    elif "encoding" in options:
+        raise ValueError("option 'encoding' is not for .por; leave it out")
+    return READERS[path.suffix.lower()](path, **how, **what)
 
 
 def metadata(options: Mapping[str, str]) -> Any:
@@ -157,7 +165,7 @@ def column(values: Sequence[Any], name: str, told: Any) -> pa.Array:
         epoch, per_day = dt.date(1582, 10, 14), 86_400
     else:
         per_day = 1
-    if str(told.original_variable_types[name]).startswith("%tc"):
+    if str(told.original_variable_types[name]).startswith(("%tc", "%-tc")):
         per_second = 1_000
     since = (epoch - dt.date(1970, 1, 1)).days
     if pa.types.is_date(kind):
