@@ -93,16 +93,18 @@ class Predictions:
         for start in range(spec["start"], spec["stop"], BATCH):
             stop = min(start + BATCH, spec["stop"])
             rows = features(start, stop)
-            arrays = [pa.array(range(start, stop), pa.int64()), *map(pa.array, rows.T)]
-            batch = pa.record_batch(arrays, ["flower", *NAMES])
+            # NaN is what is not known: null.
+            columns = [pa.array(values, from_pandas=True) for values in rows.T]
+            flowers = pa.array(range(start, stop), pa.int64())
+            batch = pa.record_batch([flowers, *columns], ["flower", *NAMES])
             if not apply(batch, before).num_rows:
                 continue
             if predicts:
                 # Of all rows of the batch: the last digits of a prediction depend on how many
                 # rows are multiplied at once, and they are not to depend on a filter.
-                predicted, probability = model_of(options, spec["model"])(rows)
-                batch = batch.append_column("predicted", pa.array(predicted, pa.int64()))
-                batch = batch.append_column("probability", pa.array(probability, pa.float64()))
+                predicted, probability = predict(model_of(options, spec["model"]), rows)
+                batch = batch.append_column("predicted", predicted)
+                batch = batch.append_column("probability", probability)
             yield apply(batch, before).select(list(scan.columns))
 
     def partition_statistics(
@@ -112,6 +114,20 @@ class Predictions:
 
 
 # ------------------------------------------------------------------------------ the model
+
+
+def predict(model: Model, rows: Any) -> list[pa.Array]:
+    """Return predictions and their probabilities: null, where a feature is not known.
+
+    Some models refuse NaN, others take it for what it is, and ONNX's predict something of it.
+    """
+    known = ~np.isnan(rows).any(axis=1)
+    kinds = [SCHEMA.field(name).type for name in ("predicted", "probability")]
+    if not known.any():
+        return [pa.nulls(len(rows), kind) for kind in kinds]
+    places = pa.array(known.cumsum() - 1, mask=~known)
+    found = zip(model(rows[known]), kinds, strict=True)
+    return [pa.array(values, kind).take(places) for values, kind in found]
 
 
 def model_of(options: Mapping[str, str], digest: str) -> Model:

@@ -123,3 +123,24 @@ def test_a_model_that_changed_after_planning_is_an_error(
     path.write_bytes(b"another")
     with pytest.raises(dask_sail.PartitionReadError, match="'model': the file has changed"):
         frame.compute(scheduler="synchronous")
+
+
+@pytest.mark.parametrize("name", ["iris.joblib", "iris.onnx"])
+def test_a_feature_that_is_not_known_is_null_and_so_is_its_prediction(
+    module: ModuleType, models: dict[str, Any], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    data = models["data"].copy()
+    data[3, 1] = data[149, 0] = float("nan")
+    data[40:80, 2] = float("nan")  # a whole partition
+    monkeypatch.setitem(module.DATA, "iris", data)
+    frame = dd.read_python_source(module.Predictions, model=models["folder"] / name, rows=40)
+    found = pa.Table.from_pandas(frame.compute(scheduler="synchronous"), preserve_index=False)
+    unknown = {3, 149, *range(40, 80)}
+    labels = models["model"].predict(models["data"]).tolist()
+    assert found["predicted"].to_pylist() == [
+        None if n in unknown else label for n, label in enumerate(labels)
+    ]
+    shares = found["probability"].to_pylist()
+    assert {n for n, share in enumerate(shares) if share is None} == unknown
+    assert found["sepal_width"].to_pylist()[2:5] == [3.2, None, 3.6]
+    assert len(frame[frame.petal_length.isnull()]) == 40
