@@ -84,9 +84,9 @@ class OdbcTable:
     def plan_scan(
         self, specs: Sequence[dict[str, int | None]], options: dict[str, str], scan: Scan
     ) -> tuple[list[dict[str, int | None]], list[Predicate]]:
-        on_key = [p for p in scan.predicates if p.column == self.key]
+        on_key = [p for p in self.accepted(scan) if p.column == self.key]
         kept = [spec for spec in specs if all(may_match(spec, p) for p in on_key)]
-        return kept, accepted(scan)
+        return kept, self.accepted(scan)
 
     def scan_partition(
         self, spec: dict[str, int | None], options: dict[str, str], scan: Scan
@@ -94,7 +94,7 @@ class OdbcTable:
         texts = {name: self.columns[name][1] for name in scan.columns}
         # A count needs rows, if no columns.
         selected = [f'{sql} AS "{name}"' for name, sql in texts.items()] or ["'' AS one"]
-        where = [*in_range(self.key, spec), *(condition(p) for p in accepted(scan))]
+        where = [*in_range(self.key, spec), *(condition(p) for p in self.accepted(scan))]
         sql = f"SELECT {', '.join(selected)} FROM {self.table}"  # noqa: S608 - numbers, the class's own
         sql += f" WHERE {' AND '.join(where)}" if where else ""
         for batch in rows(sql, list(texts) or ["one"], options):
@@ -104,26 +104,37 @@ class OdbcTable:
                 columns, fields = batch.columns, [("one", pa.string())]
             yield pa.record_batch(columns, pa.schema(fields)).select(list(texts))
 
+    def accepted(self, scan: Scan) -> list[Predicate]:
+        """Return the conditions that every database means as Arrow does.
+
+        Not those on text, which collations compare; nor on decimals and times, which some databases
+        keep as something else; nor on what is more than a column of the table.
+        """
+        return [
+            p
+            for p in scan.predicates
+            if is_plain(p.column, self.columns[p.column][1])
+            and (
+                p.op in ("is null", "not null")
+                or (p.op in COMPARE and pa.types.is_integer(scan.schema.field(p.column).type))
+            )
+        ]
+
+
+def is_plain(name: str, sql: str) -> bool:
+    """Whether a column is one of the table by its name, cast at most.
+
+    SQLite takes the name of a column that it does not have, in quotes, for a text.
+    """
+    column = f'(?:{re.escape(name)}|"{re.escape(name)}")'
+    return re.fullmatch(rf"{column}|CAST\({column} AS [\w() ]+\)", sql, re.IGNORECASE) is not None
+
 
 def typed(texts: pa.Array, kind: pa.DataType) -> pa.Array:
     """Parse what dask_sail does not; the rest it makes of text itself, exactly or with an error."""
     if pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         return texts.cast(kind)
     return texts
-
-
-def accepted(scan: Scan) -> list[Predicate]:
-    """Return the conditions that every database means as Arrow does.
-
-    Not those on text, which collations compare; nor on decimals and times, which some databases
-    keep as something else.
-    """
-    return [
-        p
-        for p in scan.predicates
-        if p.op in ("is null", "not null")
-        or (p.op in COMPARE and pa.types.is_integer(scan.schema.field(p.column).type))
-    ]
 
 
 def condition(predicate: Predicate) -> str:

@@ -297,3 +297,22 @@ def test_a_password_in_the_connection_string_is_refused(module: ModuleType) -> N
     with pytest.raises(dask_sail.SourceCallError, match="give 'user' and 'password'") as raised:
         dd.read_python_source(module.Orders, connection="DSN=shop;PWD=s3cret-in-it")
     assert "s3cret-in-it" not in raised.value.args[2]
+
+
+def test_a_filter_on_what_the_sql_computes_is_applied_here(
+    module: ModuleType, sqlite: dict[str, Any], rows: list[dict[str, Any]]
+) -> None:
+    class Computed(module.OdbcTable):
+        # Of this name the table has none, and another one, which is not what is read.
+        columns: Mapping[str, tuple[pa.DataType, str]] = {
+            "rest": (pa.int64(), "CAST(id % 10 AS VARCHAR(40))"),
+            "id": (pa.int64(), "CAST(id - 9007199254740992 AS VARCHAR(40))"),
+            "half": (pa.int64(), "CAST(NULLIF(1, id % 2) AS VARCHAR(40))"),
+        }
+
+    frame = dd.read_python_source(Computed, options=sqlite)
+    small = [row["id"] - 2**53 for row in rows if row["id"] % 10 > 5]
+    found = frame[frame.rest > 5].id.compute(scheduler="synchronous").tolist()
+    assert sorted(found) == small
+    assert len(frame[frame.id < 8].compute(scheduler="synchronous")) == 4
+    assert len(frame[frame.half.isnull()].compute(scheduler="synchronous")) == len(rows)
