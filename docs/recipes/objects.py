@@ -104,9 +104,9 @@ class Objects:
     def partition_statistics(
         self, specs: Sequence[PartitionSpec], options: dict[str, str]
     ) -> list[tuple[int | None, bool, int | None]]:
-        # Bytes of text or of what Parquet has packed: about what the rows take.
+        # Bytes of text, or of what Parquet had before it was compressed: about what the rows take.
         return [
-            (s.get("rows"), "rows" in s, s.get("stop", s["size"]) - s.get("start", 0))
+            (s.get("rows"), "rows" in s, s["bytes"] if "bytes" in s else s["stop"] - s["start"])
             for s in specs
         ]
 
@@ -359,7 +359,7 @@ def row_groups(found: PartitionSpec, footer: pq.FileMetaData, size: int) -> Iter
         rows += group.num_rows
         packed += group.total_byte_size
         if (size and packed >= size) or position == footer.num_row_groups - 1:
-            yield {**found, "row_groups": groups, "rows": rows}
+            yield {**found, "row_groups": groups, "rows": rows, "bytes": packed}
             groups, rows, packed = [], 0, 0
 
 
@@ -368,7 +368,14 @@ def read_parquet(store: Any, spec: PartitionSpec, scan: Scan) -> Iterator[pa.Rec
         yield pa.record_batch([pa.nulls(spec["rows"])], [""]).select([])
         return
     file = parquet_file(store, spec)
-    groups = [n for n in spec["row_groups"] if may_match(file.metadata.row_group(n), scan)]
+    for name in scan.columns:
+        if name not in file.schema_arrow.names:
+            raise ObjectsError(f"{spec['path']} has no column {name!r}, which another object has")
+    of_file = {field.name: field.type for field in file.schema_arrow}
+    # Statistics of another type than the schema's do not compare as the schema's values do.
+    ordered = {f.name for f in scan.schema if f.type == of_file.get(f.name) and is_ordered(f.type)}
+    predicates = [p for p in scan.predicates if p.column in ordered]
+    groups = [n for n in spec["row_groups"] if may_match(file.metadata.row_group(n), predicates)]
     if groups:
         columns = list(scan.columns)
         for batch in file.iter_batches(MB // 16, groups, columns, use_threads=False):
@@ -385,13 +392,13 @@ COMPARE: dict[str, Callable[[Any, Any, Any], bool]] = {
 }
 
 
-def may_match(group: pq.RowGroupMetaData, scan: Scan) -> bool:
+def may_match(group: pq.RowGroupMetaData, predicates: Sequence[Predicate]) -> bool:
     """Whether, by its statistics, a row group can hold rows that are wanted."""
     columns = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
-    for predicate in scan.predicates:
+    for predicate in predicates:
         column = columns.get(predicate.column)
         compare = COMPARE.get(predicate.op)
-        if column is None or compare is None or not is_ordered(scan.schema, predicate.column):
+        if column is None or compare is None:
             continue
         told = column.statistics
         if (
@@ -403,13 +410,11 @@ def may_match(group: pq.RowGroupMetaData, scan: Scan) -> bool:
     return True
 
 
-def is_ordered(schema: pa.Schema, name: str) -> bool:
+def is_ordered(kind: pa.DataType) -> bool:
     """Whether statistics of a column compare as its values do; floats have NaN and -0.0."""
-    kind = schema.field(name).type
     types = pa.types
-    return any(
-        t(kind) for t in (types.is_integer, types.is_string, types.is_date32, types.is_decimal)
-    )
+    tests = (types.is_integer, types.is_string, types.is_date32, types.is_decimal)
+    return any(test(kind) for test in (*tests, types.is_timestamp))
 
 
 # ------------------------------------------------------------------------------- options

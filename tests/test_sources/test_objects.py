@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 import dask.dataframe as dd
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -325,6 +326,66 @@ def test_columns_and_row_groups_that_are_not_wanted_are_not_fetched(
     assert one_group < everything / 2
     assert len(frame) == 40_000
     assert fetched()[0] <= 4  # as the footers tell, at planning or now
+
+
+def test_row_groups_are_left_out_by_times_and_dates_and_told_by_their_bytes(
+    s3: Store, source: Any
+) -> None:
+    start, count = dt.datetime(2025, 1, 1, tzinfo=dt.UTC), 20_000
+    moments = [start + dt.timedelta(hours=n) for n in range(count)]
+    table = pa.table(
+        {
+            "at": pa.array(moments, pa.timestamp("us", "UTC")),
+            "nano": pa.array([None if n % 9 == 4 else n for n in range(count)], pa.timestamp("ns")),
+            "day": pa.array([moment.date() for moment in moments]),
+            "noise": [hashlib.sha256(f"{n}".encode()).hexdigest() for n in range(count)],
+        }
+    )
+    file = io.BytesIO()
+    pq.write_table(table, file, row_group_size=5_000)
+    s3.put("times/t.parquet", file.getvalue())
+    options = s3.read("times", "parquet", sliceBytes="1")
+    frame = dd.read_python_source(source, options=options)
+    evening = pd.Timestamp("2025-01-05 06:00", tz="Asia/Tokyo")  # 93 hours after the start
+    for condition, kept in (
+        (frame["at"] < evening, table.slice(0, 93)),
+        (frame["at"] == evening, table.slice(93, 1)),
+        (frame["nano"] >= pd.Timestamp(19_998), table.slice(19_998)),
+        (frame["day"] <= dt.date(2025, 1, 1), table.slice(0, 24)),
+    ):
+        s3.proxy.seen.clear()
+        found = frame[condition].noise.compute(scheduler="synchronous")
+        assert found.tolist() == kept["noise"].to_pylist()
+        # Each of the four partitions reads the footer, and one of them a row group.
+        sent = [one.sent for one in s3.proxy.seen if "t.parquet" in one.path]
+        assert sum(sent) < 0.6 * len(file.getvalue()), sent
+    specs = source().plan_partitions(options)
+    bytes_told = [told for *_, told in source().partition_statistics(specs, options)]
+    assert sum(bytes_told) == sum(
+        pq.ParquetFile(file).metadata.row_group(n).total_byte_size for n in range(4)
+    )
+
+
+def test_parquet_objects_whose_columns_differ_are_an_error(source: Any, folder: Folder) -> None:
+    def write(name: str, table: pa.Table) -> None:
+        file = io.BytesIO()
+        pq.write_table(table, file)
+        folder.put(name, file.getvalue())
+
+    write("a.parquet", pa.table({"n": [1], "text": ["x"]}))
+    write("b.parquet", pa.table({"text": ["y"]}))
+    options = folder.read("", "parquet")
+    frame = dd.read_python_source(source, options=options)
+    with pytest.raises(dask_sail.PartitionReadError, match=r"b.parquet has no column 'n'"):
+        frame.compute(scheduler="synchronous")
+    assert frame.text.compute(scheduler="synchronous").tolist() == ["x", "y"]
+    write("b.parquet", pa.table({"n": ["1"], "text": ["y"]}))
+    frame = dd.read_python_source(source, options=options)
+    assert len(frame[frame.n == 1].compute(scheduler="synchronous")) == 2  # the text is a number
+    write("b.parquet", pa.table({"n": ["?"], "text": ["y"]}))
+    frame = dd.read_python_source(source, options=options)
+    with pytest.raises(dask_sail.BatchError, match="'n' came as string"):
+        frame[frame.n == 1].compute(scheduler="synchronous")
 
 
 def test_a_slice_fetches_little_more_than_its_bytes(s3: Store, source: Any) -> None:
