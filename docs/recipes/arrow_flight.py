@@ -45,11 +45,11 @@ class FlightTable:
         self._is_cancelled = False
 
     def infer_schema(self, options: dict[str, str]) -> pa.Schema:
-        with connected(options, options["location"]) as (client, how):
+        with connected(options, home(options)) as (client, how):
             return client.get_flight_info(descriptor(options), how).schema
 
     def plan_partitions(self, options: dict[str, str]) -> list[dict[str, Any]]:
-        with connected(options, options["location"]) as (client, how):
+        with connected(options, home(options)) as (client, how):
             endpoints = client.get_flight_info(descriptor(options), how).endpoints
         return [
             {
@@ -111,18 +111,22 @@ def accepted(scan: Scan) -> list[Predicate]:
 def descriptor(options: Mapping[str, str]) -> flight.FlightDescriptor:
     parts = [part for part in options.get("path", "").split("/") if part]
     if not parts:
-        raise ValueError(f"option 'path' must name a table, got {options.get('path')!r}")
+        raise ValueError(f"option 'path' must name a table, got {options.get('path', '')!r}")
     return flight.FlightDescriptor.for_path(*parts)
+
+
+def home(options: Mapping[str, str]) -> str:
+    return options.get("location") or ""
 
 
 def place(locations: Sequence[str], options: Mapping[str, str]) -> str:
     """Return where to read: at the first place named, with as much protection as was asked for."""
-    home = options["location"]
+    start = home(options)
     if not locations or locations[0].startswith(SAME_SERVER):
-        return home
+        return start
     safe = "grpc+tls:"
-    if home.startswith(safe) and not locations[0].startswith(safe):  # the token would be in clear
-        raise FlightTableError(f"{told(home)} sends us to {locations[0]}, which has no TLS")
+    if start.startswith(safe) and not locations[0].startswith(safe):  # the token would be in clear
+        raise FlightTableError(f"{told(start)} sends us to {locations[0]}, which has no TLS")
     return locations[0]
 
 

@@ -46,7 +46,7 @@ class FlightSQLTable:
 
     def infer_schema(self, options: dict[str, str]) -> pa.Schema:
         # Asked for without rows: not every server answers GetSchema, or prepares statements.
-        with results(f"SELECT * FROM {options['table']} WHERE 1 = 0", options) as reader:  # noqa: S608 - the user names the table
+        with results(f"SELECT * FROM {table(options)} WHERE 1 = 0", options) as reader:  # noqa: S608 - the user names the table
             # Some say "not null" of columns that have nulls.
             return pa.schema([field.with_nullable(True) for field in reader.schema])
 
@@ -56,7 +56,7 @@ class FlightSQLTable:
         if not options.get("key"):
             return [everything]
         key = column(options["key"], options)
-        sql = f"SELECT MIN({key}) AS low, MAX({key}) AS high FROM {options['table']} AS t"  # noqa: S608 - the user names the table
+        sql = f"SELECT MIN({key}) AS low, MAX({key}) AS high FROM {table(options)} AS t"  # noqa: S608 - the user names the table
         with results(sql, options) as reader:
             (found,) = reader.read_all().to_pylist()
         low, high = found["low"], found["high"]
@@ -128,9 +128,15 @@ def query(spec: Mapping[str, int | None], options: Mapping[str, str], scan: Scan
     where = [condition(p, options) for p in accepted(scan)]
     if spec["first"] is not None or spec["before"] is not None:
         where += in_range(column(options["key"], options), spec)
-    sql = f"SELECT {selected} FROM {options['table']} AS t"  # noqa: S608 - names are quoted, values numbers
+    sql = f"SELECT {selected} FROM {table(options)} AS t"  # noqa: S608 - names are quoted, values numbers
     sql += f" WHERE {' AND '.join(where)}" if where else ""
     return sql if scan.limit is None else f"{sql} LIMIT {scan.limit}"
+
+
+def table(options: Mapping[str, str]) -> str:
+    if not options.get("table"):
+        raise ValueError("option 'table' must name a table, got ''; write e.g. 'orders'")
+    return options["table"]
 
 
 def column(name: str, options: Mapping[str, str]) -> str:
@@ -171,7 +177,7 @@ def results(
     sql: str, options: Mapping[str, str], source: FlightSQLTable | None = None
 ) -> Iterator[pa.RecordBatchReader]:
     """Run a query; gives its batches as they come. The driver's errors become ours."""
-    uri = options["uri"]
+    uri = options.get("uri") or ""
     if not uri.startswith(("grpc://", "grpc+tls://", "grpc+tcp://")):
         raise ValueError("option 'uri' must be one of Flight; write e.g. 'grpc+tls://host:443'")
     seconds = str(float(whole(options, "seconds", 300)))

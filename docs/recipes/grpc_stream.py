@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
+from itertools import pairwise
 from typing import Any
 
 import grpc
@@ -96,7 +97,10 @@ class GrpcOrders:
         asked = messages.RangesRequest(count=whole(options, "partitions", 4))
         with service(options) as (stub, how), errors_of(options):
             ranges = stub.Ranges(asked, **how).ranges
-        return [{"first": cut.first, "before": cut.before} for cut in ranges]
+        found = [{"first": cut.first, "before": cut.before} for cut in ranges]
+        if any(cut["before"] > then["first"] for cut, then in pairwise(found)):
+            raise OrdersError(f"{options['target']} gave ranges that overlap, or do not ascend")
+        return found
 
     def read_partition(
         self, spec: dict[str, int], options: dict[str, str]
@@ -163,7 +167,7 @@ def batch(orders: Sequence[Any], names: Sequence[str]) -> pa.RecordBatch:
 @contextmanager
 def service(options: Mapping[str, str]) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Open a channel; gives the stub, and what goes with every call."""
-    target = options["target"]
+    target = options.get("target") or ""
     if not target.rpartition(":")[2].isdecimal():
         raise ValueError(
             f"option 'target' must be host:port, got {target!r}; write e.g. 'shop:443'"

@@ -79,6 +79,7 @@ def server(stubs: tuple[Any, Any]) -> Iterator[SimpleNamespace]:
             count = min(request.count, len(ids))
             cuts = [ids[len(ids) * n // count] for n in range(count)]
             ends = [*cuts[1:], *(id_ + 1 for id_ in ids[-1:])]
+            ends = [end + state.overlap for end in ends]
             ranges = [messages.Range(first=a, before=b) for a, b in zip(cuts, ends, strict=True)]
             return messages.RangesReply(ranges=ranges)
 
@@ -109,6 +110,7 @@ def server(stubs: tuple[Any, Any]) -> Iterator[SimpleNamespace]:
 @pytest.fixture
 def service(server: SimpleNamespace, orders: list[dict[str, Any]]) -> SimpleNamespace:
     server.orders, server.fault = orders, lambda asked, sent, context: None
+    server.overlap = 0
     server.asked.clear()
     return server
 
@@ -148,6 +150,14 @@ def test_a_service_without_orders_is_an_empty_frame(
     frame = dd.read_python_source(module.GrpcOrders, options=options)
     assert list(frame.compute(scheduler="synchronous").columns) == module.SCHEMA.names
     assert len(frame) == 0
+
+
+def test_ranges_that_overlap_are_an_error_rather_than_orders_doubled(
+    module: ModuleType, service: SimpleNamespace, options: dict[str, Any]
+) -> None:
+    service.overlap = 1
+    with pytest.raises(dask_sail.SourceCallError, match="gave ranges that overlap"):
+        dd.read_python_source(module.GrpcOrders, options=options)
 
 
 def test_the_page_is_true(
