@@ -65,7 +65,7 @@ class Catalog:
             function.define(self.context)
         for name, table in tables.items():
             if table.parquet:
-                self._register_parquet(name, table)
+                self._register_parquet(table)
             else:
                 self._register_empty(name, table)
         for name, sql in views.items():
@@ -92,16 +92,22 @@ class Catalog:
         self._by_folder[folder.strip("/")] = table
         self.context.register_arrow(quoted(name), folder, schema=schema)
 
-    def _register_parquet(self, name: str, table: TableDescription) -> None:
+    def _register_parquet(self, table: TableDescription) -> None:
         self._parquet.append(table)
-        create_parquet(self.context, name, table.parquet)
+        create_parquet(self.context, table)
 
 
-def parquet_schema(paths: Sequence[str]) -> pa.Schema:
-    """Return the columns of Parquet files, those of their folders' names (``k=1``) at the end."""
+def parquet_schema(places: Sequence[str], folders: Sequence[str]) -> pa.Schema:
+    """Return the columns of Parquet files by their names, those that folders add at the end."""
     ctx = SessionContext(SessionConfig(_PLANNING))
-    create_parquet(ctx, "t", paths)
-    return plain_schema(ctx.table("t").schema())
+    schemas = []
+    for i, place in enumerate(places):
+        _create_listing(ctx, str(i), place, folders)
+        schemas.append(plain_schema(ctx.table(quoted(str(i))).schema()))
+    whole = pa.unify_schemas(
+        [pa.schema([f for f in schema if f.name not in folders]) for schema in schemas]
+    )
+    return pa.schema([*whole, *(schemas[0].field(name) for name in folders)])
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:
@@ -114,17 +120,39 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def create_parquet(ctx: SessionContext, name: str, paths: Sequence[str]) -> None:
-    names = [name] if len(paths) == 1 else [f"{name} #{i}" for i in range(len(paths))]
-    for each, path in zip(names, paths, strict=True):
-        place = path.replace("'", "''")
-        ctx.sql(f"CREATE EXTERNAL TABLE {quoted(each)} STORED AS PARQUET LOCATION '{place}'")
-    if len(paths) > 1:
+def create_parquet(ctx: SessionContext, table: TableDescription) -> None:
+    """Give the files of a table its name; their columns are found by their own names."""
+    places = table.parquet
+    names = [table.name] if len(places) == 1 else [f"{table.name} #{i}" for i in range(len(places))]
+    own = pa.schema(list(table.schema)[: len(table.schema) - len(table.folders)])
+    for each, place in zip(names, places, strict=True):
+        _create_listing(ctx, each, place, table.folders, own)
+    if len(places) > 1:
         union = " UNION ALL ".join(
             f"SELECT * FROM {quoted(each)}"  # noqa: S608 - the name is quoted
             for each in names
         )
-        ctx.sql(f"CREATE VIEW {quoted(name)} AS {union}")
+        ctx.sql(f"CREATE VIEW {quoted(table.name)} AS {union}")
+
+
+_FOLDER_VALUES = pa.dictionary(pa.uint16(), pa.string())
+
+
+def _create_listing(
+    ctx: SessionContext,
+    name: str,
+    place: str,
+    folders: Sequence[str],
+    schema: pa.Schema | None = None,
+) -> None:
+    # By CREATE EXTERNAL TABLE, a file such as _SUCCESS beside the folders would be an error.
+    ctx.register_listing_table(
+        quoted(name),
+        place,
+        [(key, _FOLDER_VALUES) for key in folders],
+        ".parquet" if place.endswith("/") else "",
+        schema,
+    )
 
 
 def _fixed_part(place: str) -> str:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import functools
-import glob
 import os
 import re
 import threading
-import urllib.parse
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyarrow as pa
-from pyarrow.dataset import dataset
 
 from ..dask_compat import thread_count
 from ..errors import OptionError, PythonDataSourceError
 from ..read import read_python_source
-from . import ddl, files, graph
-from .catalog import parquet_schema, quoted
+from . import ddl, files, graph, parquet
+from .catalog import quoted
 from .errors import (
     SQLAmbiguousNameError,
     SQLNameError,
@@ -41,6 +37,8 @@ __all__ = ["Explanation", "SQLContext", "sql"]
 
 _BROADCAST = ("off", "small", "always")
 _KINDS = {LocalTable: "local", FrameTable: "frame", SourceTable: "source"}
+#: What SQL calls the arguments of `SQLContext.register_parquet`.
+_CLAUSES = {"path": "LOCATION", "partitioned_by": "PARTITIONED BY"}
 _TEXTS_KEPT = 256
 #: How much of the largest table an exchange's partition is to hold.
 _PARTITION_BYTES = 128 * 2**20
@@ -163,7 +161,13 @@ class SQLContext:
         self._inputs[name] = given
 
     @_alone
-    def register_parquet(self, name: str, path: str | os.PathLike[str] | Sequence[Any]) -> None:
+    def register_parquet(
+        self,
+        name: str,
+        path: str | os.PathLike[str] | Sequence[Any],
+        *,
+        partitioned_by: str | Sequence[str] = (),
+    ) -> None:
         """Give Parquet files a name; DataFusion reads them where the queries run.
 
         Parameters
@@ -173,6 +177,8 @@ class SQLContext:
         path
             A file, a folder, a pattern (``"lake/*.parquet"``), or a list of these, that all workers
             can reach. Folders named ``key=value`` add the columns that they name.
+        partitioned_by
+            Such columns that there must be.
 
         Raises
         ------
@@ -180,33 +186,9 @@ class SQLContext:
             If there are no such files, or if they cannot be read.
         """
         _check_name(name)
-        listed = [path] if isinstance(path, str | os.PathLike) else list(path)
-        places = tuple(_location(one) for one in listed)
-        if not places:
-            raise OptionError("path", "names no file", "name a file, a folder or a pattern")
-        failure = ""
-        version = files.version(places)  # before they are looked at
-        try:
-            schema = parquet_schema(places)
-            rows, size, count = _parquet_size(places)
-        except Exception as error:  # noqa: BLE001 - whatever DataFusion and Arrow raise of a file
-            failure = str(error)
-        if failure:
-            raise OptionError(
-                "path", f"cannot be read as Parquet: {failure:.500}", f"got {list(places)!r:.300}"
-            )
+        table = parquet.described(name, path, partitioned_by=partitioned_by)
         self._forget(name)
-        self._parquet[name] = TableDescription(
-            name=name,
-            schema=schema,
-            partitions=count,
-            rows=rows,
-            bytes=size,
-            exact=True,
-            takes_predicates=False,
-            parquet=places,
-            version=version,
-        )
+        self._parquet[name] = table
 
     @_alone
     def register_udf(
@@ -594,13 +576,17 @@ class SQLContext:
             raise SQLStatementError("Parquet files bring their columns; leave them out", *at)
         if statement.options:
             raise SQLStatementError("STORED AS PARQUET takes no OPTIONS", *at)
-        schema = parquet_schema([_location(statement.location)])
-        missing = [one for one in statement.partitioned_by if one not in schema.names]
-        if missing:
-            raise SQLStatementError(
-                f"no folder of the location is named {missing[0]}=..., as PARTITIONED BY says", *at
+        failure: OptionError
+        try:
+            self.register_parquet(
+                statement.name.text, statement.location, partitioned_by=statement.partitioned_by
             )
-        self.register_parquet(statement.name.text, statement.location)
+        except OptionError as error:
+            failure = error
+        else:
+            return
+        option, problem, fix = failure.args
+        raise OptionError(_CLAUSES.get(option, option), problem, fix)
 
     def _create_view(self, statement: ddl.CreateView, sql: str) -> pa.Table:
         name = statement.name
@@ -776,44 +762,6 @@ def _checked_types(option: str, types: Any) -> list[pa.DataType]:
                 option, f"must be Arrow types, got {one!r:.80}", "write e.g. pyarrow.int64()"
             )
     return listed
-
-
-def _location(path: Any) -> str:
-    """A path or URL as DataFusion takes it; folders end in a slash."""
-    if not isinstance(path, str | os.PathLike):
-        kind = type(path).__name__
-        raise OptionError("path", f"must be a path, got a {kind}", "name a file or folder")
-    text = os.fspath(path)
-    scheme, separator, rest = text.partition("://")
-    if separator and scheme != "file":
-        raise OptionError(
-            "path",
-            f"must be of files that this process and the workers reach, got {scheme}://...",
-            "or register what dd.read_parquet() makes of it",
-        )
-    if separator:
-        text = urllib.parse.unquote(rest)
-    if re.search(r"(?:\*|\?|\[)[^/]*/", text.replace("**/", "")):
-        raise OptionError(
-            "path",
-            f"has a wildcard in a folder's name, got {text!r}",
-            "write '**' for all folders below, e.g. 'lake/**/*.parquet'",
-        )
-    absolute = os.path.abspath(Path(text).expanduser())
-    return f"{absolute}/" if os.path.isdir(absolute) else absolute
-
-
-def _parquet_size(places: Sequence[str]) -> tuple[int, int, int]:
-    """Rows and bytes, from the files' own footers, and how many files."""
-    rows = size = count = 0
-    for one in places:
-        found = sorted(glob.glob(one)) if any(sign in one for sign in "*?[") else one
-        for fragment in dataset(found, format="parquet").get_fragments():
-            footer = fragment.metadata
-            count += 1
-            rows += footer.num_rows
-            size += sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
-    return rows, size, max(count, 1)
 
 
 # Results of statements

@@ -13,7 +13,15 @@ from collections.abc import Iterator, Sequence
 
 from .splice import fields, read_varint
 
-__all__ = ["FileChangedError", "check_group", "check_version", "version"]
+__all__ = [
+    "FileChangedError",
+    "check_group",
+    "check_version",
+    "folder_keys",
+    "found",
+    "is_taken",
+    "version",
+]
 
 # Numbers of PartitionedFile in DataFusion's datafusion.proto.
 _PATH, _SIZE, _MODIFIED = 1, 2, 3
@@ -35,6 +43,32 @@ def version(places: Sequence[str]) -> str:
         (path, stat.st_size, stat.st_mtime_ns) for place in places for path, stat in _listed(place)
     )
     return hashlib.sha256(repr(found).encode()).hexdigest()
+
+
+def found(place: str) -> list[str]:
+    """Return the files that DataFusion reads there, by their names."""
+    return sorted(
+        path
+        for path, stat in _listed(place)
+        if stat.st_size and not os.path.isdir(path) and is_taken(path, place)
+    )
+
+
+def is_taken(path: str, place: str) -> bool:
+    """Whether DataFusion takes a file for one of a place: in a folder not all are."""
+    if not place.endswith("/"):
+        return True
+    folders = path.removeprefix(place).split("/")[:-1]
+    hidden = any(one.startswith((".", "_")) and "=" not in one for one in folders)
+    return path.endswith(".parquet") and not hidden
+
+
+def folder_keys(path: str, place: str) -> tuple[str, ...]:
+    """Return the columns that folders ``key=value`` add to a file of a place."""
+    if not place.endswith("/"):  # DataFusion makes no columns of a pattern's folders
+        return ()
+    folders = path.removeprefix(place).split("/")[:-1]
+    return tuple(key for key, sign, _ in (one.partition("=") for one in folders) if sign)
 
 
 def _listed(place: str) -> Iterator[tuple[str, os.stat_result]]:

@@ -79,6 +79,8 @@ class TableDescription:
     parquet
         Paths or URLs of Parquet files that DataFusion reads itself on the workers; empty for a
         table that Dask brings.
+    folders
+        Columns that the names of folders, ``key=value``, add to them: the last ones of ``schema``.
     version
         Of these files: another one once any of them is another.
     """
@@ -91,6 +93,7 @@ class TableDescription:
     exact: bool = False
     takes_predicates: bool = False
     parquet: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
     version: str = ""
 
 

@@ -361,7 +361,7 @@ def _whole_result(
         function.define(ctx)
     for table in work.tables:
         if table.parquet:
-            create_parquet(ctx, table.name, table.parquet)
+            create_parquet(ctx, table)
         else:
             whole = leaves.conform(rows.get(table.name, ()), plain_schema(table.schema))
             ctx.register_record_batches(quoted(table.name), [_batches(whole)])

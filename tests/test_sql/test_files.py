@@ -139,3 +139,112 @@ def test_a_folder_is_not_taken_for_another_one_whose_name_goes_on(tmp_path: Path
     told = str(ctx.explain("SELECT * FROM t2"))
     assert "table t2: " in told
     assert "table t: " not in told
+
+
+def unreadable(folder: Path, kind: str) -> Path:
+    """Make what is no table of Parquet files."""
+    folder = folder / kind
+    if kind != "missing":
+        folder.mkdir()
+    if kind == "corrupt":
+        (folder / "a.parquet").write_bytes(b"PAR1 nonsense PAR1")
+    if kind == "cut":
+        write(folder / "a.parquet", *range(1000))
+        (folder / "a.parquet").write_bytes((folder / "a.parquet").read_bytes()[:-9])
+    if kind == "others":
+        (folder / "a.csv").write_text("x\n1\n")
+        (folder / "b.parquet").touch()
+    if kind == "clash":
+        write(folder / "a.parquet", 1)
+        pq.write_table(pa.table({"x": ["one"]}), folder / "b.parquet")
+    if kind == "levels":
+        for key in ("year", "month"):
+            (folder / f"{key}=1").mkdir()
+            write(folder / f"{key}=1" / "a.parquet", 1)
+    return folder
+
+
+UNREADABLE = {
+    "missing": "there is no such file",
+    "empty": "there is no such file",
+    "others": "there is no such file, or none .* files whose names end in .parquet are read",
+    "corrupt": r"corrupt/a\.parquet': ",
+    "cut": r"cut/a\.parquet': ",
+    "clash": "Fail to merge schema field 'x'",
+    "levels": r"folders that name \['month'\], others in such that name \['year'\]",
+}
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_what_cannot_be_read_is_an_error_of_ours(tmp_path: Path, kind: str) -> None:
+    place = unreadable(tmp_path, kind)
+    ctx = dask_sail.SQLContext({"t": pa.table({"x": [1]})})
+    with pytest.raises(
+        OptionError, match=f"'path' cannot be read as Parquet: .*{UNREADABLE[kind]}"
+    ):
+        ctx.register_parquet("t", place)
+    with pytest.raises(
+        dask_sail.SQLStatementError, match=f"'LOCATION' cannot be .*{UNREADABLE[kind]}"
+    ) as caught:
+        ctx.sql(f"CREATE OR REPLACE EXTERNAL TABLE t STORED AS PARQUET LOCATION '{place}'")
+    assert caught.value.line == 1
+    assert str(place) in str(caught.value)
+    # What had the name keeps it.
+    assert ctx.to_arrow("SELECT x FROM t").to_pydict() == {"x": [1]}
+
+
+def test_one_place_of_several_that_is_missing_is_told(lake: Path) -> None:
+    with pytest.raises(OptionError, match=r"no such file.*got \['[^',]*/gone'\]"):
+        dask_sail.SQLContext().register_parquet("t", [lake, lake.parent / "gone"])
+
+
+def test_files_of_other_kinds_in_a_folder_are_no_part_of_it(lake: Path) -> None:
+    (lake / "_SUCCESS").touch()  # as Spark leaves it beside the folders
+    (lake / "year=2024" / "README.txt").write_text("by hand")
+    (lake / "year=2024" / "_temporary").mkdir()
+    write(lake / "year=2024" / "_temporary" / "a.parquet", 9)
+    ctx = dask_sail.SQLContext()
+    ctx.register_parquet("t", lake)
+    assert ctx.to_arrow("SELECT x, year FROM t ORDER BY x").to_pydict() == {
+        "x": [1, 2],
+        "year": ["2024", "2024"],
+    }
+    (listed,) = ctx.to_arrow("SHOW TABLES").to_pylist()
+    assert (listed["partitions"], listed["rows"]) == (1, 2)
+
+
+def test_columns_that_only_some_files_have_are_null_in_others(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", 1)
+    pq.write_table(pa.table({"x": [2], "y": ["b"]}), tmp_path / "b.parquet")
+    ctx = dask_sail.SQLContext()
+    ctx.register_parquet("t", tmp_path)
+    assert ctx.to_arrow("SELECT * FROM t ORDER BY x").to_pydict() == {"x": [1, 2], "y": [None, "b"]}
+
+
+def test_columns_of_several_places_are_found_by_their_names(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"x": [1], "y": [10]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"y": [20], "x": [2], "z": ["b"]}), tmp_path / "b.parquet")
+    ctx = dask_sail.SQLContext()
+    ctx.register_parquet("t", [tmp_path / "a.parquet", tmp_path / "b.parquet"])
+    wanted = {"x": [1, 2], "y": [10, 20], "z": [None, "b"]}
+    assert ctx.to_arrow("SELECT * FROM t ORDER BY x").to_pydict() == wanted
+    pq.write_table(pa.table({"x": ["one"]}), tmp_path / "c.parquet")
+    with pytest.raises(OptionError, match="Field x has incompatible types: int64 vs string"):
+        ctx.register_parquet("t", [tmp_path / "a.parquet", tmp_path / "c.parquet"])
+
+
+def test_partitioned_by_is_compared_with_the_folders(lake: Path) -> None:
+    ctx = dask_sail.SQLContext()
+    ctx.register_parquet("t", lake, partitioned_by=["year"])
+    create = f"CREATE EXTERNAL TABLE u STORED AS PARQUET LOCATION '{lake}' PARTITIONED BY"
+    ctx.sql(f"{create} (year)")
+    assert ctx.to_arrow("SELECT sum(x) AS s FROM u WHERE year = '2024'").to_pydict() == {"s": [3]}
+    ctx.sql("DROP TABLE u")
+    for name in ("x", "month"):  # a column of the files, and nothing at all
+        with pytest.raises(
+            dask_sail.SQLStatementError, match=f"names '{name}', but .* folders name 'year'"
+        ):
+            ctx.sql(f"{create} ({name})")
+        with pytest.raises(OptionError, match=f"'partitioned_by' names '{name}'"):
+            ctx.register_parquet("u", lake, partitioned_by=["year", name])
+    assert ctx.tables() == ["t"]

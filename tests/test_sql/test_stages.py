@@ -356,15 +356,13 @@ def lake(tmp_path, tables):
 
 
 def _parquet_planner(*paths, **settings):
-    from dask_sail.sqlengine.catalog import parquet_schema
-    from dask_sail.sqlengine.plan import Settings, TableDescription
+    from dask_sail.sqlengine.parquet import described
+    from dask_sail.sqlengine.plan import Settings
     from dask_sail.sqlengine.planner import Planner
 
-    given = tuple(map(str, paths))
-    described = TableDescription(
-        name="lake", schema=parquet_schema(given), partitions=1, parquet=given
+    return Planner(
+        {"lake": described("lake", paths)}, {}, (), Settings(target_partitions=3, **settings)
     )
-    return Planner({"lake": described}, {}, (), Settings(target_partitions=3, **settings))
 
 
 @pytest.mark.parametrize("largest", [10**9, 3000])
