@@ -136,9 +136,22 @@ def room_of_this_task() -> tuple[int | None, str]:
         from distributed.system import MEMORY_LIMIT
 
         folder = dask.config.get("temporary-directory", None) or tempfile.gettempdir()
-        return MEMORY_LIMIT // CPU_COUNT, folder
+        return _room(MEMORY_LIMIT, CPU_COUNT), folder
     limit = worker.memory_manager.memory_limit
-    return None if not limit else int(limit) // worker.state.nthreads, worker.local_directory
+    return _room(int(limit), worker.state.nthreads) if limit else None, worker.local_directory
+
+
+def _room(limit: int, threads: int) -> int:
+    """Share what the process has not taken yet: its modules, inputs and kept results count too.
+
+    All of the limit would be more than there is: the nanny ends a worker before anything spills.
+    What a task gives has to fit beside it, so that a part stays free.
+    """
+    import psutil
+
+    free = limit * 7 // 10 - int(psutil.Process().memory_info().rss)
+    # A small share, where others have taken all: what they give back need not leave the process.
+    return max(free, limit // 5) // threads
 
 
 _plugged: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()

@@ -339,3 +339,30 @@ def test_too_little_memory_says_what_to_raise(tmp_path: Path) -> None:
         run(join, *[[[table]]] * len(join.inputs), room=Room(memory=1 << 20, folder=str(tmp_path)))
     assert str(tmp_path) not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_aggregate_larger_than_its_memory_spills_and_gives_every_group(tmp_path: Path) -> None:
+    rows = 3_000_000
+    keys = np.random.default_rng(2).permutation(rows) // 2 * 7_919  # each twice
+    table = pa.table({"k": keys, "v": np.arange(rows)})
+    sql = "SELECT k, count(*) AS n, sum(v) AS s, max(v) AS m FROM t GROUP BY k"
+    plan = planned(sql, {"t": table.schema}, 2)
+    partial, final = plan.stages
+    states = pa.concat_tables(run(partial, [[table]]))
+    room = Room(memory=48 << 20, folder=str(tmp_path))
+    with StageRun(final, versions.fingerprint(), (), room) as run_:
+        run_.add({name: [[states]] for name in final.inputs})
+        (out,) = run_.result()
+    assert run_.figures.spills > 0
+    assert run_.figures.spilled_bytes > 1 << 20
+    assert list(tmp_path.iterdir()) == []
+    by_key = np.argsort(keys, kind="stable").reshape(-1, 2)
+    wanted = pa.table(
+        {
+            "k": keys[by_key[:, 0]],
+            "n": np.full(rows // 2, 2),
+            "s": by_key.sum(axis=1),
+            "m": by_key.max(axis=1),
+        }
+    )
+    assert out.sort_by("k").equals(wanted)

@@ -158,12 +158,16 @@ def test_a_worker_with_another_datafusion_is_named(client: Client) -> None:
 
 def test_spills_go_to_the_workers_own_folder_within_its_share_of_memory(client: Client) -> None:
     def room() -> Any:
+        import psutil
+
         from dask_sail.dask_compat import room_of_this_task, worker_of_this_task
 
-        return (*room_of_this_task(), worker_of_this_task().local_directory)
+        taken = psutil.Process().memory_info().rss
+        return (*room_of_this_task(), worker_of_this_task().local_directory, taken)
 
-    memory, folder, own = client.submit(room, pure=False).result()
-    assert memory == 2 << 30
+    memory, folder, own, taken = client.submit(room, pure=False).result()
+    # With what the process has itself it stays well below the limit, where the nanny ends it.
+    assert (2 << 30) // 5 <= memory <= (2 << 30) * 3 // 4 - taken
     assert folder == own
 
 
