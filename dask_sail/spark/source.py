@@ -45,7 +45,7 @@ class PythonSource(DataSource):
 
     def __init__(self, options: dict[str, str]) -> None:
         super().__init__(options)
-        self._own = _own_options(options)
+        self._own = _own_options(options, self.name())
         self._inferred: pa.Schema | None = None
 
     @classmethod
@@ -76,9 +76,9 @@ class PythonSource(DataSource):
         if not self._own:
             raise OptionError(
                 "python_module",
-                "did not arrive, nor did any other: Spark keeps the options of CREATE TABLE to "
-                "itself",
-                "write CREATE TEMPORARY VIEW ... USING python OPTIONS (...), or "
+                "did not arrive, nor did any other",
+                "write .option('python_module', '...') and so on; for a table, whose options Spark "
+                "keeps to itself, write CREATE TEMPORARY VIEW ... USING python OPTIONS (...), or "
                 "SELECT ... FROM the_table WITH (...)",
             )
         return source_by_path(*map(self._own.get, _BRIDGE))
@@ -106,11 +106,12 @@ class PythonSource(DataSource):
         )
 
 
-def _own_options(options: Mapping[str, str]) -> CaseInsensitiveDict:
+def _own_options(options: Mapping[str, str], format_name: str) -> CaseInsensitiveDict:
     """Return what a person gave: CREATE TABLE adds properties on Spark, a folder on Lakesail."""
-    mark = "option."
-    stored = {k.removeprefix(mark): text for k, text in options.items() if k.startswith(mark)}
-    given = stored or options
+    given = options
+    if options.get("provider", "").lower() == format_name.lower():
+        # There each option comes twice; what comes once describes the table, such as its owner.
+        given = {k: text for k, text in options.items() if f"option.{k}" in options} or options
     return CaseInsensitiveDict(
         {k: text for k, text in given.items() if k.lower() != "path" or not _MADE_UP.search(text)}
     )

@@ -51,6 +51,14 @@ def test_options_match_ignoring_case_and_none_of_ours_reaches_the_source(engine:
     assert given == {"fetchsize": "7"}
 
 
+def test_an_option_whose_name_begins_as_those_of_tables_leaves_the_others(engine: Any) -> None:
+    given = {"b": "1", "option.b": "2", "option.c": "3", "provider": "x", "owner": "y"}
+    rows = engine.read("Echo", **given).collect()
+    found = dict(tuple(row) for row in rows)
+    del found["(modules)"]
+    assert found == given
+
+
 def test_references_are_resolved_where_the_source_is(engine: Any) -> None:
     rows = engine.read("Echo", password="{env:SAIL_TEST_SECRET}").collect()
     assert ("password", "pa$$word=1") in [tuple(row) for row in rows]
@@ -165,7 +173,7 @@ def test_columns_that_the_schema_lacks_are_dropped(engine: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({}, "option 'python_module' did not arrive, nor did any other"),
+        ({}, "'python_module' did not arrive, nor did any other; write .option('python_module', "),
         ({"python_module": "sources_for_spark"}, "option 'python_class' must be a name, got None"),
         ({**PATH, "python_module": "no_such"}, "module 'no_such' cannot be imported"),
         ({**PATH, "python_class": "Number"}, "has no 'Number'; did you mean 'Numbers'"),
