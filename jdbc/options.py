@@ -292,7 +292,8 @@ class JDBCOptions:
     )
     max_connections: int | None = _option(
         "maxConnections",
-        "At most so many connections at a time, over all reads of this database by this user",
+        "At most so many connections at a time, over all reads of this database by this user; "
+        "on Dask only",
         _connections,
         default_text="32; none for a file",
     )

@@ -214,7 +214,19 @@ class SourceReader(DataSourceReader):
                     "nobody keeps a snapshot open on Spark; leave the option out, and each "
                     "partition reads what is committed when it runs",
                 )
+            self._warn_of_connections()
         return self._specs
+
+    def _warn_of_connections(self) -> None:
+        """Tell who limits reads at a time that here nobody counts them."""
+        limit = self._options.unresolved().get("maxConnections")
+        if limit is not None and hasattr(self._ref.load(), "concurrency"):
+            warnings.warn(
+                f"{self._ref.label}: option 'maxConnections' is ignored here, as it holds on Dask "
+                f"only; leave it out, and write numPartitions={limit} or less: each partition "
+                "has one connection while it is read",
+                stacklevel=1,
+            )
 
     def _push(self, filters: Iterable[Any]) -> Iterator[Any]:
         same = self._same_columns()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.ipc
+
+from jdbc import JDBCArrowDataSource
 
 Spec = dict[str, Any]
 
@@ -126,3 +129,27 @@ class WantsSnapshot(Numbers):
 
     def open_snapshot(self, options: Mapping[str, str]) -> Any:
         raise AssertionError("not reached")
+
+
+class Told(JDBCArrowDataSource):
+    """The source jdbc; writes what it is warned of, here and in what called it, beside its file."""
+
+    def plan_partitions(self, options: Mapping[str, str], /) -> list[Spec]:
+        self._listen(options)
+        return super().plan_partitions(options)
+
+    def scan_partition(
+        self, spec: Mapping[str, Any], options: Mapping[str, str], scan: Any, /
+    ) -> Iterator[pa.RecordBatch]:
+        self._listen(options)
+        yield from super().scan_partition(spec, options, scan)
+
+    def _listen(self, options: Mapping[str, str]) -> None:
+        path = options["url"].removeprefix("jdbc:sqlite:") + ".warnings"
+
+        def write(message: Warning | str, *_: Any) -> None:
+            with Path(path).open("a") as file:
+                file.write(f"{message}\n")
+
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = write

@@ -120,6 +120,46 @@ def test_a_table_of_a_database_in_sql(engine: Any, tmp_path: Path) -> None:
         sql("DROP TABLE of_a_database")
 
 
+@pytest.fixture
+def four(tmp_path: Path) -> dict[str, str]:
+    """Options of four rows in as many partitions of a SQLite file."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "four.db")) as db:
+        db.execute("CREATE TABLE four AS SELECT value AS n FROM json_each('[0, 1, 2, 3]')")
+        db.commit()
+    cuts = {"partitionColumn": "n", "lowerBound": "0", "upperBound": "4", "numPartitions": "4"}
+    return {"url": f"jdbc:sqlite:{tmp_path}/four.db", "dbtable": "four", **cuts}
+
+
+def told(tmp_path: Path) -> list[str]:
+    found = (tmp_path / "four.db.warnings").read_text().splitlines()
+    (tmp_path / "four.db.warnings").unlink()
+    return found
+
+
+def test_maxconnections_is_told_to_be_ignored_once_a_read(
+    engine: Any, four: dict[str, str], tmp_path: Path
+) -> None:
+    warning = (
+        "sources_for_spark:Told: option 'maxConnections' is ignored here, as it holds on Dask only;"
+        " leave it out, and write numPartitions=3 or less: each partition has one connection while"
+        " it is read"
+    )
+    frame = engine.read("Told", **four, maxConnections=3)
+    assert numbers(frame) == [0, 1, 2, 3]
+    assert told(tmp_path) == [warning]
+    with engine.pushing():
+        assert numbers(frame.filter("n > 1")) == [2, 3]
+    assert told(tmp_path) == [warning]
+    # Others are told as ever, by planning and by each partition.
+    assert numbers(engine.read("Told", **four, driver="org.sqlite.JDBC")) == [0, 1, 2, 3]
+    assert {line.partition(" is ")[0] for line in told(tmp_path)} == {"option 'driver'"}
+
+
+def test_an_option_of_that_name_is_a_sources_own(engine: Any) -> None:
+    rows = engine.read("Echo", maxConnections=3).collect()
+    assert ("maxconnections", "3") in [(row.key.lower(), row.value) for row in rows]
+
+
 def test_the_class_can_be_registered(engine: Any) -> None:
     from dask_sail.spark import PythonSource
 
