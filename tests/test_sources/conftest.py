@@ -45,6 +45,13 @@ def stores() -> ModuleType:
     return module
 
 
+@pytest.fixture(scope="session")
+def moto(stores: ModuleType) -> Iterator[Any]:
+    """What stands in for S3 and DynamoDB, behind a proxy; one server, as it takes long to start."""
+    with stores.running_moto() as proxy:
+        yield proxy
+
+
 @pytest.fixture
 def run_page(
     recipe: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -84,20 +84,19 @@ def folder(tmp_path: Path) -> Folder:
 
 
 @pytest.fixture(scope="module")
-def s3(stores: ModuleType) -> Iterator[Store]:
+def s3(moto: Any) -> Iterator[Store]:
     import boto3
 
-    with stores.running_moto() as proxy:
-        keys = {"aws_access_key_id": "AKIAEXAMPLE", "aws_secret_access_key": SECRET}
-        client = boto3.client("s3", endpoint_url=proxy.url, region_name="us-east-1", **keys)
-        client.create_bucket(Bucket="shop")
-        options = {**keys, "aws_endpoint": proxy.url, "aws_region": "us-east-1"}
+    keys = {"aws_access_key_id": "AKIAEXAMPLE", "aws_secret_access_key": SECRET}
+    client = boto3.client("s3", endpoint_url=moto.behind, region_name="us-east-1", **keys)
+    client.create_bucket(Bucket="shop")
+    options = {**keys, "aws_endpoint": moto.url, "aws_region": "us-east-1"}
 
-        def put(name: str, content: bytes) -> None:
-            client.put_object(Bucket="shop", Key=name, Body=content)
+    def put(name: str, content: bytes) -> None:
+        client.put_object(Bucket="shop", Key=name, Body=content)
 
-        yield Store(proxy, "s3://shop", {**options, "allow_http": "true"}, put)
-        client.close()
+    yield Store(moto, "s3://shop", {**options, "allow_http": "true"}, put)
+    client.close()
 
 
 @pytest.fixture(scope="module")
