@@ -174,11 +174,14 @@ class _Reader:
             start = self.tokens[self.at].start if self.at < len(self.tokens) else len(self.sql)
         line, column, excerpt = place(self.sql, start)
         first = start - column + 1
-        shown = not any(
+        last = first + len(excerpt)
+        # From OPTIONS on, a password without quotes is a word like any other.
+        options = (one.start for one in self.tokens if one.text.upper() == "OPTIONS")
+        shown = last <= next(options, last) and not any(
             token.token_type is not TokenType.IDENTIFIER
             and "STRING" in token.token_type.name
             and token.end >= first
-            and token.start <= first + len(excerpt)
+            and token.start <= last
             for token in self.tokens
         )
         return kind(message, line, column, excerpt if shown else "")

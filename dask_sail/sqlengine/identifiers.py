@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .clauses import check_clauses
 from .errors import SQLAmbiguousNameError, SQLQueryError, place
 from .tokens import SQLTokenError, TokenType, tokens, word_of
 
@@ -122,14 +123,18 @@ def spell(sql: str, tables: Tables) -> str:
     ------
     SQLAmbiguousNameError
         If a name may mean several that differ in case alone.
+    SQLNotSupportedError
+        If DataFusion would leave a clause out.
     """
     try:
         found = _occurrences(sql)
     except SQLTokenError:
         return sql  # DataFusion says what is wrong, and where
+    check_clauses(sql)
     meant = {name: tables[name] for name in tables_of(sql, tables)}
     spellings = _spellings(found, meant)
     several = {key: known for key, known in spellings.items() if len(known) > 1}
+    _check_natural(sql, found, meant)
     agreed = _respelt(sql, found, spellings, {})
     if not _in_use(found, several):
         return agreed
@@ -149,6 +154,27 @@ def _spellings(found: list[_Occurrence], meant: Tables) -> dict[str, list[str]]:
         if fold(one.name) not in known and not one.called and one.is_name:
             known[fold(one.name)][one.name] = None
     return {key: list(names) for key, names in known.items()}
+
+
+def _check_natural(sql: str, found: list[_Occurrence], meant: Tables) -> None:
+    """Refuse NATURAL JOIN where it would not see that two columns are the same.
+
+    Where all columns differ, it gives all pairs of rows.
+    """
+    natural = next((o for o in found if o.name.lower() == "natural" and not o.is_name), None)
+    if natural is None:
+        return
+    spelt: dict[str, dict[str, None]] = defaultdict(dict)
+    for columns in meant.values():
+        for name in columns:
+            spelt[fold(name)][name] = None
+    several = [" and ".join(names) for names in spelt.values() if len(names) > 1]
+    if several:
+        raise SQLAmbiguousNameError(
+            f"NATURAL JOIN compares names, and some differ in case alone: {', '.join(several)}; "
+            "write ON",
+            *place(sql, natural.start),
+        )
 
 
 def _in_use(found: list[_Occurrence], several: Mapping[str, Any]) -> bool:
