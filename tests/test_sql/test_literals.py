@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from decimal import Decimal
 
@@ -120,3 +121,25 @@ def test_mistakes_are_told_in_the_words_of_the_query(ctx):
     with pytest.raises(dask_sail.SQLNameError) as caught:
         ctx.sql("SELECT d = 17.69 FROM t WHERE nope = 17.69")
     assert (caught.value.line, caught.value.column) == (1, 31)
+
+
+@pytest.mark.parametrize(
+    ("condition", "rows"),
+    [
+        ("ts < TIMESTAMP(6) '3000-01-01'", [1]),
+        ("zoned < TIMESTAMP(6) '3000-01-01'", [1]),
+        ("at < '12:00:00'", [1]),
+    ],
+)
+def test_times_are_compared_as_the_documentation_says(condition, rows):
+    years = [dt.datetime(2024, 1, 1), dt.datetime(9999, 12, 31)]
+    table = pa.table(
+        {
+            "i": [1, 2],
+            "ts": pa.array(years, pa.timestamp("us")),
+            "zoned": pa.array(years, pa.timestamp("us", "UTC")),
+            "at": pa.array([dt.time(1), dt.time(13)], pa.time64("us")),
+        }
+    )
+    found = dask_sail.sql(f"SELECT i FROM t WHERE {condition}", t=table).compute()
+    assert found["i"].tolist() == rows
