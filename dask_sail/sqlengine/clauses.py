@@ -31,8 +31,9 @@ class _Around:
 
 
 def _is_sample(at: _Around) -> bool:
-    after = at.after(2) if at.after() in _SAMPLES else at.after()
-    return at.before not in (".", "select", ",") and after == "("
+    named = 1 if at.after() in _SAMPLES else 0
+    whole = at.after(named + 2) == "100" and at.after(named + 3) == ")"  # percent: all rows
+    return at.before not in (".", "select", ",") and at.after(named + 1) == "(" and not whole
 
 
 _SAMPLES = ("bernoulli", "block", "reservoir", "row", "system")

@@ -23,6 +23,7 @@ def ctx():
     [
         ("SELECT * FROM t TABLESAMPLE (10)", 17, "random"),
         ("SELECT * FROM t x tablesample bernoulli (10)", 19, "random"),
+        ("SELECT * FROM t tablesample (100 rows)", 17, "random"),
         ("SELECT * FROM t PREWHERE a = 1", 17, "WHERE"),
         ("SELECT a, count(*) FROM t GROUP BY a WITH ROLLUP", 43, "GROUP BY ROLLUP"),
         ("SELECT a, count(*) FROM t GROUP BY a WITH CUBE", 43, "GROUP BY CUBE"),
@@ -50,6 +51,7 @@ def test_a_clause_that_would_be_left_out_is_refused(sql, column, instead, ctx):
         ('SELECT \'with rollup\' AS "prewhere" FROM t AS "tablesample"', 3),
         ("SELECT * FROM t WHERE 'a' ILIKE '%A'", 3),
         ("SELECT * FROM t NATURAL JOIN v", 1),
+        ("SELECT * FROM t TABLESAMPLE SYSTEM (100)", 3),
     ],
 )
 def test_what_only_looks_like_it_is_a_query(sql, rows, ctx):
