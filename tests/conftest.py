@@ -100,6 +100,7 @@ _SLOW = (
     "test_site.py",
     "test_snapshot.py",
     "test_sql_cluster.py",
+    "test_sql_objects.py",
     "test_sqlite_reads.py",
     "test_stages.py",
     "test_suite.py",

@@ -20,6 +20,7 @@ import pyarrow as pa
 from datafusion import SessionConfig, SessionContext
 
 from .functions import PythonFunction
+from .objects import ObjectStore, path_of
 from .plan import Settings, TableDescription
 
 __all__ = ["Catalog", "create_parquet", "parquet_schema", "plain_schema", "quoted"]
@@ -82,6 +83,9 @@ class Catalog:
     def of_parquet(self, path: str) -> TableDescription | None:
         """Return the table that a Parquet file is of."""
         for table in self._parquet:
+            if any(f"{store.alias}/{path}" in table.tags for store in table.stores):
+                return table
+        for table in self._parquet:
             if any(path.lstrip("/").startswith(_fixed_part(place)) for place in table.parquet):
                 return table
         return None
@@ -97,9 +101,13 @@ class Catalog:
         create_parquet(self.context, table)
 
 
-def parquet_schema(places: Sequence[str], folders: Sequence[str]) -> pa.Schema:
+def parquet_schema(
+    places: Sequence[str], folders: Sequence[str], stores: Sequence[ObjectStore] = ()
+) -> pa.Schema:
     """Return the columns of Parquet files by their names, those that folders add at the end."""
     ctx = SessionContext(SessionConfig(_PLANNING))
+    for store in stores:
+        store.register(ctx)
     schemas = []
     for i, place in enumerate(places):
         _create_listing(ctx, str(i), place, folders)
@@ -122,7 +130,13 @@ def quoted(name: str) -> str:
 
 def create_parquet(ctx: SessionContext, table: TableDescription) -> None:
     """Give the files of a table its name; their columns are found by their own names."""
-    places = table.parquet
+    places: Sequence[str] = table.parquet
+    if table.stores:
+        places = [
+            store.place(path_of(url)) for store, url in zip(table.stores, places, strict=True)
+        ]
+    for store in table.stores:
+        store.register(ctx)
     names = [table.name] if len(places) == 1 else [f"{table.name} #{i}" for i in range(len(places))]
     own = pa.schema(list(table.schema)[: len(table.schema) - len(table.folders)])
     for each, place in zip(names, places, strict=True):

@@ -15,7 +15,7 @@ import pyarrow as pa
 from ..dask_compat import thread_count
 from ..errors import OptionError, PythonDataSourceError
 from ..read import read_python_source
-from . import ddl, files, graph, parquet
+from . import ddl, files, graph, objects, parquet
 from .catalog import quoted
 from .errors import (
     SQLAmbiguousNameError,
@@ -38,7 +38,7 @@ __all__ = ["Explanation", "SQLContext", "sql"]
 _BROADCAST = ("off", "small", "always")
 _KINDS = {LocalTable: "local", FrameTable: "frame", SourceTable: "source"}
 #: What SQL calls the arguments of `SQLContext.register_parquet`.
-_CLAUSES = {"path": "LOCATION", "partitioned_by": "PARTITIONED BY"}
+_CLAUSES = {"path": "LOCATION", "partitioned_by": "PARTITIONED BY", "storage_options": "OPTIONS"}
 _TEXTS_KEPT = 256
 #: How much of the largest table an exchange's partition is to hold.
 _PARTITION_BYTES = 128 * 2**20
@@ -167,6 +167,7 @@ class SQLContext:
         path: str | os.PathLike[str] | Sequence[Any],
         *,
         partitioned_by: str | Sequence[str] = (),
+        storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         """Give Parquet files a name; DataFusion reads them where the queries run.
 
@@ -176,17 +177,23 @@ class SQLContext:
             Found ignoring case, unless quoted in a query.
         path
             A file, a folder, a pattern (``"lake/*.parquet"``), or a list of these, that all workers
-            can reach. Folders named ``key=value`` add the columns that they name.
+            can reach. Folders named ``key=value`` add the columns that they name. Or objects and
+            folders of ``s3://``, ``gs://`` or ``az://``, without patterns.
         partitioned_by
             Such columns that there must be.
+        storage_options
+            Of the object store, such as ``aws_region``; ``docs/reference/sql.md`` lists them. A
+            reference, ``{env:NAME}``, keeps a secret out of the graph.
 
         Raises
         ------
         OptionError
-            If there are no such files, or if they cannot be read.
+            If there are no such files, if they cannot be read, or if an option is wrong.
         """
         _check_name(name)
-        table = parquet.described(name, path, partitioned_by=partitioned_by)
+        table = parquet.described(
+            name, path, partitioned_by=partitioned_by, storage_options=storage_options
+        )
         self._forget(name)
         self._parquet[name] = table
 
@@ -448,14 +455,16 @@ class SQLContext:
         except PythonDataSourceError:
             raise
         except Exception as error:  # noqa: BLE001 - DataFusion raises bare exceptions
-            failure = error
+            stores = (store for table in self._parquet.values() for store in table.stores)
+            failure = RuntimeError(objects.told(str(error), stores))
         raise query_error(failure, sql, self._columns)
 
     def _look_at_files(self) -> None:
         """Register Parquet files anew if any was added, removed or written since."""
         for name, table in list(self._parquet.items()):
-            if files.version(table.parquet) != table.version:
-                self.register_parquet(name, table.parquet)
+            if not _is_as_it_was(table):
+                options = dict(table.stores[0].options) if table.stores else None
+                self.register_parquet(name, table.parquet, storage_options=options)
 
     def _forget(self, name: str) -> None:
         self._inputs.pop(name, None)
@@ -574,12 +583,13 @@ class SQLContext:
             raise SQLStatementError("STORED AS PARQUET needs a LOCATION", *at)
         if statement.schema is not None:
             raise SQLStatementError("Parquet files bring their columns; leave them out", *at)
-        if statement.options:
-            raise SQLStatementError("STORED AS PARQUET takes no OPTIONS", *at)
         failure: OptionError
         try:
             self.register_parquet(
-                statement.name.text, statement.location, partitioned_by=statement.partitioned_by
+                statement.name.text,
+                statement.location,
+                partitioned_by=statement.partitioned_by,
+                storage_options=statement.options,
             )
         except OptionError as error:
             failure = error
@@ -762,6 +772,13 @@ def _checked_types(option: str, types: Any) -> list[pa.DataType]:
                 option, f"must be Arrow types, got {one!r:.80}", "write e.g. pyarrow.int64()"
             )
     return listed
+
+
+def _is_as_it_was(table: TableDescription) -> bool:
+    try:
+        return files.version_of(table) == table.version
+    except objects.ObjectError:
+        return False  # to look at it anew is to say why
 
 
 # Results of statements

@@ -9,9 +9,12 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from .splice import fields, read_varint
+from .objects import Found, ObjectStore, heads, path_of
+from .plan import FileGroups, Stage, TableDescription
+from .splice import Part, fields, read_varint, varint
 
 __all__ = [
     "FileChangedError",
@@ -20,11 +23,17 @@ __all__ = [
     "folder_keys",
     "found",
     "is_taken",
+    "listed",
+    "marked",
+    "objects_version",
     "version",
+    "version_of",
 ]
 
 # Numbers of PartitionedFile in DataFusion's datafusion.proto.
 _PATH, _SIZE, _MODIFIED = 1, 2, 3
+# Of ours: readers of such messages leave out what they do not know.
+_MARK = 2047
 
 
 class FileChangedError(RuntimeError):
@@ -90,32 +99,118 @@ def _below(folder: str) -> Iterator[tuple[str, os.stat_result]]:
                 yield entry.path, entry.stat()
 
 
-def check_version(name: str, places: Sequence[str], planned: str) -> None:
+def version_of(table: TableDescription) -> str:
+    """Return the `version` of a table's files, or objects, as they are now."""
+    if not table.stores:
+        return version(table.parquet)
+    urls = zip(table.stores, map(path_of, table.parquet), strict=True)
+    return objects_version([(store, one) for store, path in urls for one in listed(store, path)])
+
+
+def listed(store: ObjectStore, path: str) -> list[Found]:
+    """Return all objects of a folder (with a slash at the end, but for a whole bucket), or one."""
+    if not path or path.endswith("/"):
+        return store.listed(path)
+    one = store.head(path)
+    return [] if one is None else [one]
+
+
+def objects_version(found: Iterable[tuple[ObjectStore, Found]]) -> str:
+    """Return a text that changes whenever an object is added, removed or written anew."""
+    texts = sorted((store.url, one.path, one.size, one.tag) for store, one in found)
+    return hashlib.sha256(repr(texts).encode()).hexdigest()
+
+
+def check_version(table: TableDescription) -> None:
     """Compare the files of a table with those that a query was planned for.
 
     Raises
     ------
     FileChangedError
     """
-    if version(places) != planned:
-        raise _changed(f"a file of table {name!r}")
+    if version_of(table) != table.version:
+        raise _changed(f"a file of table {table.name!r}")
 
 
-def check_group(group: bytes) -> None:
+def marked(stage: Stage, tables: Iterable[TableDescription]) -> Stage:
+    """Return a stage whose groups tell which objects they are of, and which version of them.
+
+    A plan has neither entity tags, nor more of a store than its alias.
+    """
+    tags = {store.alias: table.tags for table in tables for store in table.stores}
+    known = {store.alias: store for table in tables for store in table.stores}
+    inputs, used = dict(stage.inputs), {}
+    for name, hole in stage.inputs.items():
+        if isinstance(hole.producer, FileGroups):
+            alias = _alias_beside(name, stage.template.parts, known)
+            if alias is not None:
+                used[alias] = known[alias]
+                groups = tuple(_marked(one, alias, tags[alias]) for one in hole.producer.groups)
+                inputs[name] = replace(hole, producer=replace(hole.producer, groups=groups))
+    return replace(stage, inputs=inputs, stores=tuple(used.values())) if used else stage
+
+
+def _alias_beside(hole: str, parts: Sequence[Part], known: Iterable[str]) -> str | None:
+    """Return the alias in the message of a scan, whose groups are the hole."""
+    if hole in parts:
+        message = b"".join(part for part in parts if isinstance(part, bytes))
+        return next((alias for alias in known if alias.encode() in message), None)
+    inner = (_alias_beside(hole, part[1], known) for part in parts if isinstance(part, tuple))
+    return next(filter(None, inner), None)
+
+
+def _marked(group: bytes, alias: str, tags: Mapping[str, str]) -> bytes:
+    (outer,) = fields(group)
+    files = []
+    for file in fields(group, outer.start, outer.end):
+        content = group[file.start : file.end]
+        if file.number == 1:
+            path = _of(content)[_PATH].decode()
+            # One that was not there when objects were listed has no tag, and has changed so.
+            mark = f"{alias} {tags.get(f'{alias}/{path}', '')}".encode()
+            content += varint(_MARK << 3 | 2) + varint(len(mark)) + mark
+        files.append(group[file.head : file.tag_end] + varint(len(content)) + content)
+    body = b"".join(files)
+    return group[outer.head : outer.tag_end] + varint(len(body)) + body
+
+
+def check_group(group: bytes, stores: Iterable[ObjectStore] = ()) -> None:
     """Compare the files of a serialised group with what it says of them.
 
     Raises
     ------
     FileChangedError
+    ObjectError
+        If a store does not tell.
     """
     (outer,) = fields(group)
+    remote = {}
     for file in fields(group, outer.start, outer.end):
         if file.number == 1:
-            _check_file(group[file.start : file.end])
+            found = _of(group[file.start : file.end])
+            if _MARK in found:
+                remote[found[_PATH].decode(), found[_MARK].decode()] = _number(found.get(_SIZE))
+            else:
+                _check_file(found)
+    _check_objects(remote, {store.alias: store for store in stores})
 
 
-def _check_file(message: bytes) -> None:
-    found = {one.number: message[one.start : one.end] for one in fields(message)}
+def _check_objects(
+    planned: Mapping[tuple[str, str], int], stores: Mapping[str, ObjectStore]
+) -> None:
+    asked = [(stores[mark.partition(" ")[0]], path) for path, mark in planned]
+    for (store, path), (_, mark), one in zip(asked, planned, heads(asked), strict=True):
+        planned_as = planned[path, mark], mark.partition(" ")[2]
+        # Of one that is gone DataFusion's own error says more.
+        if one is not None and (one.size, one.tag) != planned_as:
+            raise _changed(f"the object '{store.url}/{path}'")
+
+
+def _of(message: bytes) -> dict[int, bytes]:
+    return {one.number: message[one.start : one.end] for one in fields(message)}
+
+
+def _check_file(found: Mapping[int, bytes]) -> None:
     path = f"/{found[_PATH].decode()}"
     try:
         stat = os.stat(path)

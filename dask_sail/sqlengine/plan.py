@@ -16,6 +16,7 @@ from .splice import Template
 
 if TYPE_CHECKING:
     from .functions import PythonFunction
+    from .objects import ObjectStore
 
 __all__ = [
     "DistributedPlan",
@@ -83,6 +84,10 @@ class TableDescription:
         Columns that the names of folders, ``key=value``, add to them: the last ones of ``schema``.
     version
         Of these files: another one once any of them is another.
+    stores
+        Where each of ``parquet`` is, if that is an object store; empty for files.
+    tags
+        Of the objects, by alias of the store and path, the entity tags at planning.
     """
 
     name: str
@@ -95,6 +100,8 @@ class TableDescription:
     parquet: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     version: str = ""
+    stores: tuple[ObjectStore, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +211,8 @@ class Stage:
         About how many it gives, all tasks together; None if nothing is known.
     operators
         DataFusion's own description of the plan, a line per operator.
+    stores
+        Object stores that it reads.
     """
 
     name: str
@@ -217,6 +226,7 @@ class Stage:
     gathered: str | None = None
     rows: int | None = None
     operators: str = ""
+    stores: tuple[ObjectStore, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

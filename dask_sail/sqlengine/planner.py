@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 from datafusion import DataFrame, ExecutionPlan, LogicalPlan, SQLOptions
 
-from . import literals, stages, versions
+from . import files, literals, stages, versions
 from .catalog import Catalog, plain_schema, quoted
 from .errors import SQLError
 from .functions import PythonFunction
@@ -47,6 +48,9 @@ class Planner:
         self._settings = settings
         self._catalog = Catalog(tables, views, functions, settings)
         self._prober = stages.Prober(functions)
+        for table in tables.values():
+            for store in table.stores:
+                store.register(self._prober.context)
         self._plans: dict[str, DistributedPlan] = {}
 
     def add_view(self, name: str, sql: str) -> None:
@@ -138,7 +142,8 @@ class Planner:
             ordered=_is_ordered(optimized),
             functions=self._functions,
             fallback=reason,
-            tables=tuple(self._tables.values()),
+            # Tasks compare versions.
+            tables=tuple(replace(table, tags={}) for table in self._tables.values()),
             views=dict(self._views),
         )
 
@@ -147,11 +152,12 @@ class Planner:
     ) -> DistributedPlan:
         cut = stages.cut(physical, self._catalog, self._settings, self._prober)
         given = stages.schema_of(cut)
+        tables = self._tables.values()
         if [field.type for field in given] != [field.type for field in schema]:
             raise stages.CutError(f"the stages give {given.types} in place of {schema.types}")
         return DistributedPlan(
             sql=sql,
-            stages=cut.stages,
+            stages=tuple(files.marked(stage, tables) for stage in cut.stages),
             root=cut.root,
             scans=cut.scans,
             schema=schema,

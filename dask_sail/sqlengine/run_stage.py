@@ -14,7 +14,7 @@ from typing import TypeAlias
 import pyarrow as pa
 from datafusion import ExecutionPlan, RuntimeEnvBuilder, SessionContext
 
-from . import files, leaves, versions
+from . import files, leaves, objects, versions
 from .catalog import create_parquet, plain_schema, quoted
 from .errors import SQLExecutionError
 from .exchange import compact, merge
@@ -140,6 +140,8 @@ class StageRun:
         self._ctx = SessionContext(leaves.new_config(), _environment(self._room, folder))
         for function in self._functions:
             function.define(self._ctx)
+        for store in self._stage.stores:
+            store.register(self._ctx)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -201,12 +203,12 @@ class StageRun:
                     leaf.forget(self._ctx)
                 # After the reading, and also where it failed: that may be why.
                 for group in groups:
-                    files.check_group(group)
+                    files.check_group(group, self._stage.stores)
             return tables
         except (_BrokenPromiseError, leaves.SchemaMismatchError, files.FileChangedError) as error:
             message = str(error)
         except Exception as error:  # noqa: BLE001 - the one class that DataFusion raises
-            message = _explained(error)
+            message = objects.told(_explained(error), self._stage.stores)
         raise SQLExecutionError(self._stage.name, message)
 
     def _filled(self, inputs: Inputs) -> _Filled:
@@ -327,6 +329,7 @@ def run_whole(work: WholeQuery, rows: Mapping[str, Sequence[pa.Table]], room: Ro
         If the rows are more than this task has room for, or DataFusion raises.
     """
     versions.check(work.fingerprint)
+    stores = [store for table in work.tables for store in table.stores]
     size = sum(table.nbytes for tables in rows.values() for table in tables)
     if room.memory is not None and size > room.memory / 2:
         raise SQLExecutionError(
@@ -345,11 +348,11 @@ def run_whole(work: WholeQuery, rows: Mapping[str, Sequence[pa.Table]], room: Ro
             finally:
                 for table in work.tables:
                     if table.parquet:
-                        files.check_version(table.name, table.parquet, table.version)
+                        files.check_version(table)
         except (_BrokenPromiseError, leaves.SchemaMismatchError, files.FileChangedError) as error:
             message = str(error)
         except Exception as error:  # noqa: BLE001 - the one class that DataFusion raises
-            message = _explained(error)
+            message = objects.told(_explained(error), stores)
     raise SQLExecutionError(work.name, message)
 
 
