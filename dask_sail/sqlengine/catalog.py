@@ -17,11 +17,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-from datafusion import SessionConfig, SessionContext
+from datafusion import DataFrame, ExecutionPlan, SessionConfig, SessionContext
 
 from .functions import PythonFunction
 from .objects import ObjectStore, path_of
-from .plan import Settings, TableDescription
+from .plan import TableDescription
 
 __all__ = ["Catalog", "create_parquet", "parquet_schema", "plain_schema", "quoted"]
 
@@ -53,15 +53,13 @@ class Catalog:
         tables: Mapping[str, TableDescription],
         views: Mapping[str, str],
         functions: Sequence[PythonFunction],
-        settings: Settings,
     ) -> None:
-        # One partition would do without any exchange, and all of the data in one task.
-        self.partitions = max(2, settings.target_partitions)
-        config = SessionConfig(_PLANNING).with_target_partitions(self.partitions)
+        config = SessionConfig(_PLANNING)
         # Functions travel by name: tasks define them, and their code is in no plan.
         self.context = SessionContext(config).with_python_udf_inlining(enabled=False)
         self._by_folder: dict[str, TableDescription] = {}
         self._parquet: list[TableDescription] = []
+        self._calls = tuple(f"{function.name}(" for function in functions)
         for function in functions:
             function.define(self.context)
         for name, table in tables.items():
@@ -75,6 +73,17 @@ class Catalog:
     def add_view(self, name: str, sql: str) -> None:
         """Give a query over what there is a name."""
         self.context.sql(f"CREATE VIEW {quoted(name)} AS {sql}")
+
+    def physical(self, frame: DataFrame, partitions: int) -> ExecutionPlan:
+        """Return the physical plan of a query, whose exchanges make so many partitions."""
+        self.context.sql(f"SET datafusion.execution.target_partitions = {partitions}")
+        # The frame itself keeps the settings under which it was made.
+        anew = self.context.create_dataframe_from_logical_plan(frame.logical_plan())
+        return anew.execution_plan()
+
+    def calls_python(self, described: str) -> bool:
+        """Whether an operator, as DataFusion describes it, may call a function of the user's."""
+        return any(call in described for call in self._calls)
 
     def of_path(self, path: str) -> TableDescription | None:
         """Return the table whose empty files lie there, or None for a file that holds data."""
@@ -102,9 +111,19 @@ class Catalog:
 
 
 def parquet_schema(
-    places: Sequence[str], folders: Sequence[str], stores: Sequence[ObjectStore] = ()
+    places: Sequence[str],
+    folders: Sequence[str],
+    stores: Sequence[ObjectStore] = (),
+    written: pa.Schema | None = None,
 ) -> pa.Schema:
-    """Return the columns of Parquet files by their names, those that folders add at the end."""
+    """Return the columns of Parquet files by their names, those that folders add at the end.
+
+    Parameters
+    ----------
+    written
+        The columns that one of the files says it has.
+    """
+    written = pa.schema([]) if written is None else written
     ctx = SessionContext(SessionConfig(_PLANNING))
     for store in stores:
         store.register(ctx)
@@ -115,7 +134,26 @@ def parquet_schema(
     whole = pa.unify_schemas(
         [pa.schema([f for f in schema if f.name not in folders]) for schema in schemas]
     )
-    return pa.schema([*whole, *(schemas[0].field(name) for name in folders)])
+    columns = [*whole, *(schemas[0].field(name) for name in folders)]
+    return pa.schema([pa.field(f.name, _as_written(f, written)) for f in columns])
+
+
+_OF_VIEWS = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+
+
+def _as_written(inferred: pa.Field, written: pa.Schema) -> pa.DataType:
+    # A listing makes views of all text, whatever its context is set to; told which type a column
+    # has, it reads that.
+    if inferred.type not in _OF_VIEWS:
+        return inferred.type
+    place = written.get_field_index(inferred.name)
+    kind = written.field(place).type if place >= 0 else None
+    return kind if _is_text(kind) else _OF_VIEWS[inferred.type]
+
+
+def _is_text(kind: pa.DataType | None) -> bool:
+    texts = (pa.string(), pa.large_string(), pa.string_view())
+    return kind in (*texts, pa.binary(), pa.large_binary(), pa.binary_view())
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:

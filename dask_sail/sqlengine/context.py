@@ -41,8 +41,6 @@ _KINDS = {LocalTable: "local", FrameTable: "frame", SourceTable: "source"}
 _CLAUSES = {"path": "LOCATION", "partitioned_by": "PARTITIONED BY", "storage_options": "OPTIONS"}
 _TEXTS_KEPT = 256
 #: How much of the largest table an exchange's partition is to hold.
-_PARTITION_BYTES = 128 * 2**20
-_MOST_PARTITIONS = 1024
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -72,9 +70,10 @@ class SQLContext:
     tables
         What to `register`, by name.
     target_partitions
-        How many partitions an exchange of rows makes. By default enough for about 128 MB of the
-        largest table in each, as far as sizes are known, and at least one per thread of the
-        cluster, or of this process.
+        How many partitions an exchange of rows makes. By default enough for about 256 MB of the
+        largest input of the query in each, as far as sizes are known, and at least one per thread
+        of the cluster, or of this process; none, and one task, where Parquet files alone are read
+        and little of them.
     broadcast
         ``"small"`` sends a whole side of a join to all tasks if it has at most ``broadcast_bytes``,
         ``"always"`` wherever that is right, ``"off"`` never.
@@ -374,7 +373,8 @@ class SQLContext:
 
     def _planner(self) -> Planner:
         settings = Settings(
-            target_partitions=self._target_partitions or self._default_partitions(),
+            target_partitions=self._target_partitions,
+            threads=thread_count(),
             broadcast=self._broadcast,
             broadcast_bytes=self._broadcast_bytes,
         )
@@ -399,16 +399,6 @@ class SQLContext:
                 continue
             self._columns[name] = list(columns)
         return planner
-
-    def _default_partitions(self) -> int:
-        known = self._descriptions().values()
-        sizes = [-(-one.bytes // _PARTITION_BYTES) for one in known if one.bytes is not None]
-        # Where nothing is known of a table, it was cut to be handled in such pieces.
-        pieces = [one.partitions for one in known if one.bytes is None]
-        threads = thread_count()
-        # As many for each thread, or some would wait for the last ones.
-        rounds = -(-max([1, *sizes, *pieces]) // threads)
-        return max(threads, min(rounds * threads, _MOST_PARTITIONS))
 
     def _ordered_views(self) -> dict[str, str]:
         """Views in an order in which each comes after those that it reads."""

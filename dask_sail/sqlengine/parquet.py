@@ -146,13 +146,15 @@ def _objects(name: str, urls: Sequence[str], options: Mapping[str, Any] | None) 
 def _described(name: str, found: _Found, wanted: Sequence[str]) -> TableDescription:
     folders = _folders(found, wanted)
     rows = size = 0
+    written = None
     # First, since of a file that is no Parquet DataFusion panics.
     for footer in found.footers():
+        written = written or footer.schema.to_arrow_schema()
         rows += footer.num_rows
         size += sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
     return TableDescription(
         name=name,
-        schema=parquet_schema(found.read, folders, found.stores),
+        schema=parquet_schema(found.read, folders, found.stores, written),
         partitions=found.count,
         rows=rows,
         bytes=size,

@@ -46,7 +46,9 @@ class Settings:
     Attributes
     ----------
     target_partitions
-        How many partitions an exchange makes.
+        How many partitions an exchange makes; None for as many as what a query reads asks for.
+    threads
+        How many the tasks have, all workers together.
     broadcast
         ``off``: no side of a join is broadcast. ``small``: a side is, if its table's known or
         estimated size is at most ``broadcast_bytes``. ``always``: wherever it would be right.
@@ -54,7 +56,8 @@ class Settings:
         Limit for ``small``, in bytes of Arrow data.
     """
 
-    target_partitions: int
+    target_partitions: int | None = None
+    threads: int = 1
     broadcast: Literal["off", "small", "always"] = "small"
     broadcast_bytes: int = 32 * 2**20
 

@@ -46,7 +46,7 @@ class Planner:
         self._views = dict(views)
         self._functions = tuple(functions)
         self._settings = settings
-        self._catalog = Catalog(tables, views, functions, settings)
+        self._catalog = Catalog(tables, views, functions)
         self._prober = stages.Prober(functions)
         for table in tables.values():
             for store in table.stores:
@@ -117,7 +117,7 @@ class Planner:
 
     def _planned(self, sql: str) -> DistributedPlan:
         frame = self._frame(sql)
-        physical = frame.execution_plan()
+        physical = self._physical(frame)
         optimized = frame.optimized_logical_plan()
         schema = self._schema(frame, optimized)
         reason = versions.doubt()
@@ -146,6 +146,17 @@ class Planner:
             tables=tuple(replace(table, tags={}) for table in self._tables.values()),
             views=dict(self._views),
         )
+
+    def _physical(self, frame: DataFrame) -> ExecutionPlan:
+        target = self._settings.target_partitions
+        if target is None:
+            # Without exchanges, which say nothing of what is read.
+            plan = self._catalog.physical(frame, 1)
+            target = stages.wanted_partitions(plan, self._catalog, self._settings.threads)
+            if target == 1:
+                return plan
+        # One partition would do without any exchange, and all of the data in one task.
+        return self._catalog.physical(frame, max(2, target))
 
     def _cut(
         self, sql: str, optimized: LogicalPlan, physical: ExecutionPlan, schema: pa.Schema

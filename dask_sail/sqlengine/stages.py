@@ -37,9 +37,9 @@ from .plan import (
     Union,
 )
 from .pushdown import Expression, Pushed, push_down
-from .splice import Template, fields, varint
+from .splice import Template, fields, read_varint, varint
 
-__all__ = ["Cut", "CutError", "Prober", "cut", "schema_of"]
+__all__ = ["Cut", "CutError", "Prober", "cut", "schema_of", "wanted_partitions"]
 
 #: Operators whose partitions have nothing to do with each other.
 _LOCAL = {
@@ -120,10 +120,16 @@ _TAKES_STATES_TOGETHER = {
     "stddev_pop", "string_agg", "sum", "var", "var_pop",
 }  # fmt: skip
 _VOLATILE = (b"random", b"uuid")
-_UNKNOWN_ROWS = {"CrossJoinExec", "NestedLoopJoinExec", "ScalarSubqueryExec", "UnnestExec"}
+_MANY_ROWS = {"CrossJoinExec", "NestedLoopJoinExec", "RecursiveQueryExec", "UnnestExec"}
+_UNKNOWN_ROWS = {*_MANY_ROWS, "ScalarSubqueryExec"}
+_CONSTANTS = {"DataSourceExec", "EmptyExec", "PlaceholderRowExec"}
 #: Of rows that pass a filter, where nothing is known; DataFusion's own guess.
 _SELECTIVITY = 0.2
 _LARGEST_GROUP = 256 * 2**20  # bytes of Parquet that one task reads
+_PARTITION_BYTES = 256 * 2**20
+_MOST_PARTITIONS = 1024
+#: What one task has read, and joined, in the time that a dozen small ones and their messages take.
+_ONE_TASK_BYTES = 96 * 2**20
 
 
 class CutError(Exception):
@@ -153,6 +159,45 @@ def cut(plan: ExecutionPlan, catalog: Catalog, settings: Settings, prober: Probe
     cutter = _Cutter(catalog, settings, prober)
     root = cutter.producer(top)
     return Cut(tuple(cutter.stages), root, tuple(cutter.scans))
+
+
+def wanted_partitions(plan: ExecutionPlan, catalog: Catalog, threads: int) -> int:
+    """Return how many partitions exchanges should make, by what a plan reads.
+
+    Enough that about 256 MB of the largest input are in each, and as many for each thread, or some
+    would wait for the last ones. One, without any exchange, for little that DataFusion itself reads
+    and that cannot become much.
+    """
+    nodes = list(_nodes(_Node(plan, catalog.context)))
+    scans = [node for node in nodes if node.is_file_scan]
+    sizes = [_scanned_bytes(node, catalog) for node in scans]
+    if sum(sizes) <= _ONE_TASK_BYTES and all(_may_be_small(node, catalog) for node in nodes):
+        return 1
+    known = [math.ceil(size / _PARTITION_BYTES) for size in sizes if not math.isinf(size)]
+    tables = [catalog.of_path(_FileScan(node.message).path) for node in scans]
+    # Where nothing is known of a table, it was cut to be handled in such pieces.
+    cut_so = [
+        table.partitions
+        for table, size in zip(tables, sizes, strict=True)
+        if table is not None and math.isinf(size)
+    ]
+    rounds = math.ceil(max([1, *known, *cut_so]) / threads)
+    return max(threads, min(rounds * threads, _MOST_PARTITIONS))
+
+
+def _nodes(node: _Node) -> Iterator[_Node]:
+    yield node
+    for child in node.children:
+        yield from _nodes(child)
+
+
+def _may_be_small(node: _Node, catalog: Catalog) -> bool:
+    """Whether a node gives and costs no more than the size of what it reads suggests."""
+    if catalog.calls_python(node.display):
+        return False
+    if node.is_file_scan:
+        return catalog.of_path(_FileScan(node.message).path) is None
+    return node.name not in _MANY_ROWS and (bool(node.children) or node.name in _CONSTANTS)
 
 
 def schema_of(cut: Cut) -> pa.Schema:
@@ -378,7 +423,7 @@ class _Cutter:
         name = node.name
         if name == "DataSourceExec":
             return self._scan(node, draft, None) if node.is_file_scan else _constant(node, draft)
-        if name in ("EmptyExec", "PlaceholderRowExec"):
+        if name in _CONSTANTS:
             return _constant(node, draft)
         if name == "CoalescePartitionsExec":
             return self._coalesce(node, draft)
@@ -466,6 +511,10 @@ class _Cutter:
                 None: [lambda: build(left, draft, True), lambda: build(right, draft, True)],
             }[side]
             return self._operator(node, draft, builds)
+        if left.partitions == right.partitions == 1 and not draft.single:
+            # Nothing to divide: one task runs both sides, and what is above.
+            builds = [functools.partial(self._build, side, draft, relies) for side in (left, right)]
+            return self._operator(node, draft, builds)
         if how in _GIVES_LEFT and right.partitions > 1:
             draft.single = draft.single or f"{node.name} gives rows of its left side ({how})"
         if how in _GIVES_LEFT:
@@ -481,7 +530,8 @@ class _Cutter:
         """Return a hash join that holds its smaller side in memory, as far as sizes are known."""
         left, right = node.children
         how = node.says(r"join_type=(\w+)") or ""
-        if how not in joins.MIRRORED or "mode=Partitioned" not in node.display:
+        in_parts = "mode=Partitioned" in node.display
+        if how not in joins.MIRRORED or not (in_parts or left.partitions == right.partitions == 1):
             return node
         if "null_aware" in node.display or not self._size(right) * _SMALLER < self._size(left):
             return node
@@ -529,7 +579,7 @@ class _Cutter:
 
     def _estimated(self, node: _Node) -> float:
         if node.name == "DataSourceExec":
-            return self._scanned_bytes(node) if node.is_file_scan else len(node.message)
+            return _scanned_bytes(node, self._catalog) if node.is_file_scan else len(node.message)
         sizes = [self._size(child) for child in node.children]
         fetch = node.says(r"fetch=(\d+)")
         if not sizes:
@@ -547,21 +597,6 @@ class _Cutter:
         else:
             total = sum(sizes)
         return min(total, int(fetch) * 256.0) if fetch else total
-
-    def _scanned_bytes(self, node: _Node) -> float:
-        scan = _FileScan(node.message)
-        table = self._catalog.of_path(scan.path)
-        if table is None:
-            table = self._catalog.of_parquet(scan.path)
-            if table is None or table.bytes is None:
-                return sum(_file_bytes(f) for group in scan.groups for f in _files(group)) * 2.0
-        if table.bytes is None and table.rows is None:
-            return math.inf
-        widths = [_width(f.type) for f in table.schema]
-        needed = sum(widths[i] for i in scan.needed(node.display) if i < len(widths)) or 1
-        if table.rows is not None:
-            return table.rows * needed
-        return (table.bytes or 0) * needed / (sum(widths) or 1)
 
     def _rows(self, node: _Node) -> float:
         """Return about how many rows a node gives; infinite if unknown."""
@@ -817,12 +852,43 @@ def _described(scan: TableScan) -> str:
     return text if scan.limit is None else f"{text}, limit={scan.limit}"
 
 
-def _width(kind: pa.DataType) -> int:
-    """Return about how many bytes a value takes."""
+def _scanned_bytes(node: _Node, catalog: Catalog) -> float:
+    """Return about how many bytes of Arrow data a scan gives; infinite if unknown."""
+    scan = _FileScan(node.message)
+    table = catalog.of_path(scan.path)
+    if table is None:
+        table = catalog.of_parquet(scan.path)
+        if table is None or table.bytes is None:
+            return sum(_file_bytes(f) for group in scan.groups for f in _files(group)) * 2.0
+    if table.bytes is None and table.rows is None:
+        return math.inf
+    widths = _widths(table)
+    # Statistics of row groups have positions of their own.
+    columns = scan.needed(node.display.partition(", pruning_predicate=")[0])
+    needed = sum(widths[i] for i in columns if i < len(widths)) or 1
+    if table.rows is not None:
+        return table.rows * needed
+    return (table.bytes or 0) * needed / (sum(widths) or 1)
+
+
+_TEXT_WIDTH = 32
+
+
+def _widths(table: TableDescription) -> list[float]:
+    """Return about how many bytes a value of each column takes."""
+    widths: list[float | None] = [_width(field.type) for field in table.schema]
+    texts, text = widths.count(None), float(_TEXT_WIDTH)
+    if texts and table.rows and table.bytes is not None:
+        rest = table.bytes / table.rows - sum(filter(None, widths))
+        text = max(text, rest / texts)  # of long ones; short ones may be packed where they are
+    return [text if width is None else width for width in widths]
+
+
+def _width(kind: pa.DataType) -> int | None:
     try:
         return max(1, int(kind.bit_width) // 8)
     except ValueError:
-        return 32
+        return None  # text and lists, which have as many as they have
 
 
 # Messages, by the numbers of their fields in DataFusion's datafusion.proto
@@ -906,8 +972,8 @@ def _part(message: bytes, number: int) -> bytes:
 
 
 def _number_at(message: bytes, number: int) -> int:
-    digits = _part(message, number)
-    return sum((byte & 127) << 7 * i for i, byte in enumerate(digits))
+    digits = _part(message, number)  # Protocol Buffers leave out a zero
+    return read_varint(digits, 0, len(digits))[0] if digits else 0
 
 
 def _files(group: bytes) -> list[bytes]:

@@ -1,21 +1,29 @@
-"""TPC-H by SQL on Dask, beside DataFusion in one process and dask.dataframe.
+"""TPC-H by SQL on Dask, beside DataFusion in one process, Spark and dask.dataframe.
 
-    python tests/benchmarks/tpch.py [scale, by default 1] [growth]
+    python tests/benchmarks/tpch.py [--scale 1] [--rounds 3] [--spark-python /path/to/python]
+    python tests/benchmarks/tpch.py --growth
 
-Prints seconds of the 22 queries, the better of two runs after one that warms up: DataFusion in one
-process with two threads, dask-sail on two threads, and on two worker processes, all on the same
-Parquet files; milliseconds of planning, first and repeated; and Q1, Q3 and Q6 as a person writes
-them with dask.dataframe. With ``growth``: an aggregate over 2 to 1,000 partitions.
+Prints seconds of the 22 queries on the same Parquet files, the best of some rounds in which all
+take turns, after one that warms up: DataFusion in one process with two threads, dask-sail on two
+threads and on two worker processes, and Spark (local[2]) if the given Python has PySpark; Q1, Q3
+and Q6 as a person writes them with dask.dataframe; CPU milliseconds of planning, first and
+repeated; and how far the memory of a worker process rises above what it had before a query. With
+``--growth``: an aggregate over 2 to 1,000 partitions.
 """
 
 from __future__ import annotations
 
+import argparse
+import ctypes
 import datetime
 import importlib.util
+import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,15 +50,11 @@ def corpus() -> ModuleType:
     return module
 
 
-def seconds(run: Callable[[], Any], times: int = 2) -> float:
+def seconds(run: Callable[[], Any]) -> float:
+    time.sleep(0.1)  # else a cluster may still have the result of the run before
+    start = time.perf_counter()
     run()
-    best = float("inf")
-    for _ in range(times):
-        time.sleep(0.2)  # else a cluster may still have the result of the run before
-        start = time.perf_counter()
-        run()
-        best = min(best, time.perf_counter() - start)
-    return best
+    return time.perf_counter() - start
 
 
 def new_context(files: dict[str, Path]) -> dask_sail.SQLContext:
@@ -65,13 +69,13 @@ def planning(files: dict[str, Path], queries: dict[int, str]) -> None:
     ctx.explain("SELECT 1")
     for sql in queries.values():
         for times in (first, again):
-            start = time.perf_counter()
+            start = time.process_time()
             ctx.sql(sql)
-            times.append(time.perf_counter() - start)
+            times.append((time.process_time() - start) * 1e3)
     print(
-        f"planning, cutting and the frame: median {np.median(first) * 1e3:.1f} ms, most "
-        f"{max(first) * 1e3:.1f} ms; repeated: median {np.median(again) * 1e3:.2f} ms, most "
-        f"{max(again) * 1e3:.2f} ms"
+        f"planning, cutting and the frame, CPU: median {np.median(first):.1f} ms, most "
+        f"{max(first):.1f} ms (Q{1 + int(np.argmax(first))}); repeated: median "
+        f"{np.median(again):.2f} ms, most {max(again):.2f} ms"
     )
 
 
@@ -116,48 +120,141 @@ def by_hand(folder: Path) -> dict[int, Callable[[], Any]]:
     return {1: q1, 3: q3, 6: q6}
 
 
-def compare(scale: float) -> None:
+SPARK = """
+import sys, time
+from pathlib import Path
+from pyspark.sql import SparkSession
+builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+builder = builder.config("spark.driver.memory", "4g").config("spark.sql.shuffle.partitions", "2")
+spark = builder.getOrCreate()
+spark.sparkContext.setLogLevel("OFF")
+folder = Path(sys.argv[1])
+for file in folder.glob("*.parquet"):
+    spark.read.parquet(str(file)).createOrReplaceTempView(file.stem)
+print("Spark", spark.version, flush=True)
+for line in sys.stdin:
+    start = time.perf_counter()
+    spark.sql((folder / f"{int(line):02}.sql").read_text()).write.format("noop").mode(
+        "overwrite"
+    ).save()
+    print(time.perf_counter() - start, flush=True)
+"""
+
+
+@contextmanager
+def spark(python: str, folder: Path) -> Iterator[Callable[[int], float] | None]:
+    """Give what runs a query on Spark and returns its seconds; None without PySpark."""
+    if subprocess.run([python, "-c", "import pyspark"], capture_output=True).returncode:
+        print("no PySpark; --spark-python names a Python that has it")
+        yield None
+        return
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([python, "-c", SPARK, folder], stderr=subprocess.DEVNULL, **pipes) as it:
+        print(it.stdout.readline().strip())
+
+        def run(number: int) -> float:
+            it.stdin.write(f"{number}\n")
+            it.stdin.flush()
+            return float(it.stdout.readline())
+
+        yield run
+        it.stdin.close()
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def watched(dask_worker: Any) -> None:
+    """Note the most memory of this process, by the hundredth of a second."""
+
+    def look() -> None:
+        while True:
+            dask_worker.peak = max(dask_worker.peak, resident())
+            time.sleep(0.01)
+
+    dask_worker.peak = 0
+    threading.Thread(target=look, daemon=True).start()
+
+
+def freed(dask_worker: Any) -> int:
+    pa.default_memory_pool().release_unused()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    dask_worker.peak = now = resident()
+    return now
+
+
+def risen(client: Client, run: Callable[[], Any]) -> int:
+    """Return how many bytes a worker came to have above what it had, at most."""
+    before = client.run(freed)
+    run()
+    peaks = client.run(lambda dask_worker: dask_worker.peak)
+    return max(peaks[worker] - before[worker] for worker in before)
+
+
+def compare(scale: float, rounds: int, spark_python: str) -> None:
     tpch = corpus()
-    with tempfile.TemporaryDirectory() as name, dask.config.set(num_workers=THREADS):
-        folder = Path(name)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stack.enter_context(dask.config.set(num_workers=THREADS))
         files = tpch.make_tpch(folder, scale)
         queries = {number: tpch.tpch_query(folder, number) for number in range(1, 23)}
-        planning(files, queries)
+        on_spark = stack.enter_context(spark(spark_python, folder))
         single = SessionContext(SessionConfig().with_target_partitions(THREADS))
         for table, path in files.items():
             single.register_parquet(table, str(path))
-        alone = {
-            number: seconds(lambda sql=sql: single.sql(sql).collect())
-            for number, sql in queries.items()
-        }
-        ctx = new_context(files)
-        threads = {
-            number: seconds(lambda sql=sql: ctx.to_arrow(sql)) for number, sql in queries.items()
-        }
-        hand = {number: seconds(run, 1) for number, run in by_hand(folder).items()}
-        with (
-            LocalCluster(n_workers=THREADS, threads_per_worker=1, dashboard_address=None) as local,
-            Client(local),
-        ):
+        hand = by_hand(folder)
+        local = LocalCluster(n_workers=THREADS, threads_per_worker=1, dashboard_address=None)
+        stack.enter_context(local)
+        client = stack.enter_context(Client(local, set_as_default=False))
+        with client.as_current():
             there = new_context(files)
-            processes = {
-                number: seconds(lambda sql=sql: there.to_arrow(sql))
-                for number, sql in queries.items()
+        here = new_context(files)
+        planning(files, queries)
+
+        def in_processes(sql: str) -> Any:
+            with client.as_current():
+                return there.to_arrow(sql)
+
+        took: dict[int, dict[str, list[float]]] = {}
+        client.run(watched)
+        rises = {}
+        for number, sql in queries.items():
+            runs: dict[str, Callable[[], float]] = {
+                "DataFusion": lambda q=sql: seconds(lambda: single.sql(q).collect()),
+                "threads": lambda q=sql: seconds(lambda: here.to_arrow(q)),
+                "processes": lambda q=sql: seconds(lambda: in_processes(q)),
             }
-        print(
-            f"scale {scale}, seconds\n  Q  alone  threads  ratio  processes  ratio  dask.dataframe"
-        )
-        for number, one in alone.items():
-            written = f"{hand[number]:10.3f}" if number in hand else ""
-            print(
-                f" {number:2} {one:6.3f} {threads[number]:8.3f} {threads[number] / one:6.1f} "
-                f"{processes[number]:10.3f} {processes[number] / one:6.1f} {written}"
-            )
-        total, by_threads, by_processes = (sum(x.values()) for x in (alone, threads, processes))
-        print(
-            f"all {total:6.2f} {by_threads:8.2f} {by_threads / total:6.1f} {by_processes:10.2f} "
-            f"{by_processes / total:6.1f}"
-        )
+            if on_spark:
+                runs["Spark"] = lambda n=number: on_spark(n)
+            if number in hand:
+                runs["dask.dataframe"] = lambda n=number: seconds(hand[n])
+            each = took[number] = {name: [] for name in runs}
+            for _ in range(1 + rounds):
+                for name, run in runs.items():
+                    each[name].append(run())
+            rises[number] = risen(client, lambda q=sql: in_processes(q))
+        show(took, rises, scale)
+
+
+def show(took: dict[int, dict[str, list[float]]], rises: dict[int, int], scale: float) -> None:
+    best = {n: {name: min(times[1:]) for name, times in each.items()} for n, each in took.items()}
+    names = list(max(best.values(), key=len))
+    print(f"\nscale {scale:g}, seconds; in parentheses, DataFusion's times so much\n")
+    print("| Q |", " | ".join(names), "| memory of a worker rose by |")
+    print("|---|" + "---|" * (len(names) + 1))
+
+    def line(label: Any, found: dict[str, float], rise: int) -> None:
+        one = found["DataFusion"]
+        cells = [f"{found[n]:.2f} ({found[n] / one:.1f})" if n in found else "" for n in names]
+        cells[0] = f"{one:.2f}"
+        print(f"| {label} |", " | ".join(cells), f"| {rise / 1e6:.0f} MB |")
+
+    for number, found in best.items():
+        line(number, found, rises[number])
+    whole = [name for name in names if all(name in found for found in best.values())]
+    sums = {name: sum(found[name] for found in best.values()) for name in whole}
+    line("all", sums, max(rises.values()))
 
 
 def growth() -> None:
@@ -180,7 +277,13 @@ def growth() -> None:
 
 
 if __name__ == "__main__":
-    if "growth" in sys.argv[1:]:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--spark-python", default=sys.executable)
+    parser.add_argument("--growth", action="store_true")
+    given = parser.parse_args()
+    if given.growth:
         growth()
     else:
-        compare(float(sys.argv[1]) if len(sys.argv) > 1 else 1.0)
+        compare(given.scale, given.rounds, given.spark_python)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import dask.dataframe as dd
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import dask_sail
@@ -20,7 +22,7 @@ CORE = (4, "small")
 
 
 def context(
-    corpus: ModuleType, tables: Any, partitions: int, broadcast: str
+    corpus: ModuleType, tables: Any, partitions: int | None, broadcast: str
 ) -> dask_sail.SQLContext:
     ctx = dask_sail.SQLContext(tables, target_partitions=partitions, broadcast=broadcast)
     ctx.register_udf(corpus.double, "dbl", input_types=[pa.float64()], return_type=pa.float64())
@@ -130,12 +132,12 @@ def test_queries_over_other_tables(corpus: ModuleType, check: Compared, kind: st
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("setting", GRID, ids=str)
+@pytest.mark.parametrize("setting", [*GRID, (None, "small")], ids=str)
 def test_tpch_over_parquet(
     corpus: ModuleType,
     tpch: Any,
     tpch_answers: Callable[[int], tuple[pa.Table, pa.Table]],
-    setting: tuple[int, str],
+    setting: tuple[int | None, str],
 ) -> None:
     ctx = dask_sail.SQLContext(target_partitions=setting[0], broadcast=setting[1])
     for name in corpus.TPCH_TABLES:
@@ -146,6 +148,17 @@ def test_tpch_over_parquet(
         datafusion, duckdb = tpch_answers(number)
         corpus.compare(got, datafusion, sql)
         corpus.compare(got, duckdb, sql, types=False)
+
+
+@pytest.mark.slow
+def test_queries_over_small_parquet(corpus: ModuleType, check: Compared, tmp_path: Path) -> None:
+    ctx = context(corpus, {}, None, "small")
+    for name, table in corpus.whole_tables().items():
+        pq.write_table(table, tmp_path / f"{name}.parquet", row_group_size=7)
+        ctx.register_parquet(name, tmp_path / f"{name}.parquet")
+    assert "1 stage, 1 task" in str(ctx.explain("SELECT g, count(*) FROM t GROUP BY g"))
+    for sql in corpus.queries():
+        check(ctx, sql)
 
 
 @pytest.mark.slow

@@ -248,3 +248,27 @@ def test_partitioned_by_is_compared_with_the_folders(lake: Path) -> None:
         with pytest.raises(OptionError, match=f"'partitioned_by' names '{name}'"):
             ctx.register_parquet("u", lake, partitioned_by=["year", name])
     assert ctx.tables() == ["t"]
+
+
+def test_columns_have_the_types_that_the_file_says(tmp_path: Path) -> None:
+    text, data = ["x", None], [b"x", None]
+    table = pa.table(
+        {
+            "text": text,
+            "large": pa.array(text, pa.large_string()),
+            "view": pa.array(text, pa.string_view()),
+            "data": pa.array(data),
+            "large_data": pa.array(data, pa.large_binary()),
+            "fixed": pa.array([b"xx", None], pa.binary(2)),
+            "packed": pa.array(text).dictionary_encode(),
+            "texts": [["x"], None],
+        }
+    )
+    pq.write_table(table, tmp_path / "t.parquet")
+    ctx = dask_sail.SQLContext(target_partitions=2)
+    ctx.register_parquet("t", tmp_path)
+    got = ctx.to_arrow("SELECT * FROM t")
+    as_written = pq.read_schema(tmp_path / "t.parquet")
+    assert [(f.name, f.type) for f in got.schema] == [(f.name, f.type) for f in as_written]
+    assert got.to_pylist() == table.to_pylist()
+    assert ctx.to_arrow("SELECT max(text) AS m FROM t").schema.types == [pa.string()]
