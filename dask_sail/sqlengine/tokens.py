@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from sqlglot import Token, TokenType
@@ -26,8 +27,13 @@ class SQLTokenError(ValueError):
 
 def tokens(sql: str) -> list[Token]:
     """Return the tokens of a text, comments left out, each with its first and last position."""
+    return list(_tokens(sql))
+
+
+@functools.lru_cache(maxsize=4)  # all steps of planning ask, one after the other
+def _tokens(sql: str) -> tuple[Token, ...]:
     try:
-        return list(DataFusionDialect().tokenize(sql))
+        return tuple(DataFusionDialect().tokenize(sql))
     except TokenError:
         pass
     raise SQLTokenError("a string, a comment or a quoted name is not closed")
