@@ -52,7 +52,7 @@ def bundle(tables: Sequence[pa.Table]) -> list[pa.Table]:
         ends = [0]
         for table in members:
             ends.append(ends[-1] + table.num_rows)
-        whole = pa.concat_tables(members).combine_chunks()
+        whole = merge(members, members[0].schema)  # which leaves on the disk what is there
         bundles.append(whole.replace_schema_metadata({_ENDS: json.dumps(ends)}))
     return bundles
 

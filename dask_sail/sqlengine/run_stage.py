@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import os
 import re
 import tempfile
 import time
@@ -20,6 +21,7 @@ from .errors import SQLExecutionError
 from .exchange import compact, merge
 from .functions import PythonFunction
 from .plan import Hole, Stage, StageOutput, WholeQuery
+from .spill import SpillFile
 from .splice import Template
 
 __all__ = ["Figures", "Inputs", "Room", "StageRun", "run_stage", "transport_schema"]
@@ -45,6 +47,11 @@ class Room:
     memory: int | None = None
     folder: str = field(default_factory=tempfile.gettempdir)
     states: int = 64 << 20
+
+    @property
+    def kept(self) -> int | None:
+        """Bytes of what pieces have given that stay in memory; more goes to the disk."""
+        return None if self.memory is None else self.memory // 4
 
 
 @dataclass
@@ -127,11 +134,12 @@ class StageRun:
         self._room = room
         self._schema = transport_schema(stage.schema)
         self._out: list[list[pa.Table]] = []
+        self._spilled: SpillFile | None = None
         self._reduce_from = room.states
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> StageRun:
-        folder = self._closing.enter_context(
+        self._folder = folder = self._closing.enter_context(
             # DataFusion's own folder lives as long as any object of the plan, in a traceback too.
             tempfile.TemporaryDirectory(
                 prefix="dask_sail-spill-", dir=self._room.folder, ignore_cleanup_errors=True
@@ -158,18 +166,41 @@ class StageRun:
                 partition.append(table)
         if self._stage.reducer is not None and self._held() > self._reduce_from:
             self._reduce(self._stage.reducer)
+        if self._room.kept is not None and self._held() > self._room.kept:
+            self._spill()
         self.figures.seconds += time.perf_counter() - start
 
     def result(self) -> list[pa.Table]:
         """Return the output partitions; without any input these are empty."""
         out = self._out or [[] for _ in range(self._stage.outputs)]
-        tables = [merge(partition, self._schema) for partition in out]
+        if self._spilled is None:
+            tables = [merge(partition, self._schema) for partition in out]
+        else:
+            self._spill()
+            tables = self._spilled.tables([self._schema] * len(out))
         self._out = []
         self.figures.rows_out = sum(table.num_rows for table in tables)
         return tables
 
     def _held(self) -> int:
         return sum(table.nbytes for partition in self._out for table in partition)
+
+    def _spill(self) -> None:
+        """Write what came out so far to the disk: Dask is given all of it at the end only."""
+        try:
+            if self._spilled is None:
+                self._spilled = SpillFile(os.path.join(self._folder, "outputs"))
+            for i, partition in enumerate(self._out):
+                if partition:
+                    table = merge(partition, self._schema)
+                    self._spilled.add(i, table)
+                    self.figures.spilled_bytes += table.nbytes
+                    partition.clear()
+            self.figures.spills += 1
+            return
+        except OSError as error:
+            message = f"what it gives has no room in memory, and on the disk: {error}"
+        raise SQLExecutionError(self._stage.name, message)
 
     def _reduce(self, reducer: Template) -> None:
         """Make one state of those that pieces have given for the same group."""

@@ -5,16 +5,22 @@ from __future__ import annotations
 import datetime as dt
 import gc
 import pickle
+import resource
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import dask.dataframe as dd
+import duckdb
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
+import dask_sail
 from dask_sail.sqlengine import leaves, versions
 from dask_sail.sqlengine.errors import SQLExecutionError
 from dask_sail.sqlengine.exchange import compact
@@ -366,3 +372,62 @@ def test_an_aggregate_larger_than_its_memory_spills_and_gives_every_group(tmp_pa
         }
     )
     assert out.sort_by("k").equals(wanted)
+
+
+def test_what_has_no_room_waits_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = everything()
+    plan = planned("SELECT * FROM t", {"t": table.schema})
+    (stage,) = plan.stages
+    room = Room(memory=1 << 30, folder=str(tmp_path))
+    expected = pa.concat_tables([table, table]).drop_columns("f64")
+    for kept in (0, 3 << 20):
+        monkeypatch.setattr(Room, "kept", kept)
+        with StageRun(stage, versions.fingerprint(), (), room) as one:
+            for piece in (table, table.slice(0, 0), table):
+                one.add({next(iter(stage.inputs)): [[piece]]})
+            assert len(list(tmp_path.rglob("outputs"))) == 1
+            (got,) = one.result()
+        assert one.figures.spilled_bytes > expected.nbytes / 2
+        assert not list(tmp_path.iterdir())
+        # Long after the file is gone.
+        assert got.drop_columns("f64").cast(expected.schema).equals(expected)
+        doubles = [float(x) for x in table["f64"].to_numpy(zero_copy_only=False)]
+        assert np.array_equal(
+            got["f64"].to_numpy(zero_copy_only=False), doubles + doubles, equal_nan=True
+        )
+    with StageRun(stage, versions.fingerprint(), (), room) as one:
+        assert one.result()[0].num_rows == 0
+
+
+@pytest.mark.parametrize("outputs", [3, 20])
+def test_states_on_the_disk_reach_their_partition(
+    monkeypatch: pytest.MonkeyPatch, outputs: int
+) -> None:
+    monkeypatch.setattr(Room, "kept", 0)
+    count = 50_000
+    pieces = [pa.table({"k": range(i * count, (i + 1) * count)}) for i in range(4)]
+    table = pa.concat_tables(pieces)
+    frame = dd.from_pandas(table.to_pandas(types_mapper=pd.ArrowDtype), npartitions=3)
+    ctx = dask_sail.SQLContext({"t": frame}, target_partitions=outputs)
+    sql = "SELECT k % 60000 AS k, count(*) AS n, sum(k) AS s, max(k) AS m FROM t GROUP BY 1"
+    got = ctx.to_arrow(sql).sort_by("k")
+    con = duckdb.connect()
+    con.register("t", table)
+    assert got.to_pylist() == con.execute(f"{sql} ORDER BY 1").to_arrow_table().to_pylist()
+
+
+def test_a_disk_without_room_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Room, "kept", 0)
+    plan = planned("SELECT * FROM t", {"t": everything().schema})
+    (stage,) = plan.stages
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limit[1]))
+    try:
+        with pytest.raises(SQLExecutionError, match=r"no room in memory, and on the disk: .*large"):
+            run(stage, [[everything()]], room=Room(memory=1 << 30, folder=str(tmp_path)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)

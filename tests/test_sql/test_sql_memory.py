@@ -37,11 +37,16 @@ class Generated:
             yield pa.record_batch([a, a % 97, a * 3, a & 1023], list("abcd"))
 
 
-def result(sql, batches):
+def planned(sql, batches):
     table = graph.table_input(dd.read_python_source(Generated, batches=batches))
     tables = {"t": table.description("t")}
     plan = Planner(tables, {}, [], Settings(target_partitions=2)).plan(sql)
     assert plan.fallback is None, plan.fallback
+    return plan, table
+
+
+def result(sql, batches):
+    plan, table = planned(sql, batches)
     return graph.QueryTables(plan, {"t": table})
 
 
@@ -106,3 +111,39 @@ def test_partial_states_of_many_groups_take_no_more_than_the_groups() -> None:
     """
     # 67 million rows in pieces, whose states would be 64 million of 32 bytes: 1,950 MiB and more.
     assert float(printed(code)) < 600  # MiB
+
+
+def test_as_many_groups_as_rows_go_to_the_disk() -> None:
+    code = """
+    import os, tempfile
+    from dask_sail.sqlengine import versions
+    from dask_sail.sqlengine.run_stage import Room, StageRun
+
+    plan, _ = planned("SELECT a, count(*) AS n, sum(c) AS s FROM t GROUP BY a", 1)
+    stage = plan.stages[0]
+    assert stage.exchange == "hash", stage
+
+    def run(batches, folder):
+        room = Room(memory=400 << 20, folder=folder)
+        source = Generated().read_partition({}, {"batches": batches})
+        with StageRun(stage, versions.fingerprint(), (), room) as one:
+            held = []
+            for batch in source:
+                held.append(batch.select(["a", "c"]))
+                if len(held) == 8:
+                    one.add({next(iter(stage.inputs)): [[pa.Table.from_batches(held)]]})
+                    held = []
+            return one.result()
+
+    with tempfile.TemporaryDirectory() as folder:
+        run(8, folder)
+        tables, grown = peak_of(lambda: run(512, folder))
+        assert os.listdir(folder) == []
+    n = 512 * ROWS
+    assert sum(t.num_rows for t in tables) == n
+    assert sum(pa.compute.sum(t.column(0)).as_py() for t in tables) == n * (n - 1) // 2
+    assert sum(t.nbytes for t in tables) > 1500 << 20
+    print(grown)
+    """
+    # 67 million groups, whose states are 1,536 MiB.
+    assert float(printed(code)) < 700  # MiB
