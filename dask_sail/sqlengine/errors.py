@@ -160,6 +160,8 @@ _TYPES = re.compile(
 _NOT_FOR_US = re.compile(r"\nColumn names are case sensitive\.[^\n]*")
 # What DataFusion prints for its own developers.
 _INSIDES = re.compile(r"(does not support logical expression \w+)\(.*", re.DOTALL)
+# It prints what it read, word by word, of what it cannot do.
+_NO_OPERATOR = re.compile(r"Unsupported (?:ast node|(JOIN) operator) (\w+)")
 # The types are listed again below it, and nobody has to report what is no bug.
 _EACH_SIGNATURE = re.compile(r", errors: .*?No function matches", re.DOTALL)
 _PREFIX = re.compile(
@@ -204,6 +206,12 @@ def query_error(
         return _at(SQLAmbiguousNameError, message, sql, _find(sql, name))
     if found := _NO_FUNCTION.search(text):
         return _at(SQLNameError, message, sql, _find(sql, found[1]))
+    if found := _NO_OPERATOR.search(text):
+        name = found[2].upper()
+        message = f"{name} JOIN is not done here" if found[1] else f"{name} is not done here"
+        if name in ("SEMI", "ANTI"):
+            message += f"; write LEFT {name} JOIN"
+        return _at(SQLNotSupportedError, message, sql, _only(sql, name))
     if "not implemented" in text:
         return SQLNotSupportedError(message)
     kind = SQLTypeError if _TYPES.search(text) else SQLQueryError
@@ -228,23 +236,38 @@ def _missing_column(
 _FUNCTION = re.compile(r"[Ff]unction '(\w+)'")
 _OPERATION = re.compile(r"(?:expression|operation) \S+(?: \S+)*? ([^\w\s]{1,3}|AND|OR) ")
 _LITERAL = re.compile(r"[Cc]annot cast string '(.*)' to value")
+# Of DataFusion's own, each about one clause.
+_CLAUSES = re.compile(
+    r"^(Order by) column out of|not allowed in the (WHERE) clause|^(?:Expected )?(LIMIT|OFFSET) |"
+    r"^Join condition must (be)|^(HAVING) clause|^(UNION|INTERSECT|EXCEPT) queries|"
+    r"in (I?LIKE) expression"
+)
 _COLUMN = re.compile(r"(?:column \"|predicate ')([\w.]+)[\"'] (?:must|returning)")
 
 
 def _culprit(message: str, sql: str) -> int | None:
-    """Where the one function, operator or literal stands that a message can mean, or None."""
+    """Where the one thing stands that a message can mean, or None."""
+    for pattern in (_FUNCTION, _OPERATION, _LITERAL):
+        if match := pattern.search(message):
+            return _only(sql, match[1])
+    if match := _CLAUSES.search(message):
+        word = next(filter(None, match.groups()))
+        return _only(sql, "ON" if word == "be" else word)
+    column = _COLUMN.search(message)
+    return _find(sql, _unquoted(column[1])) if column else None
+
+
+def _only(sql: str, word: str) -> int | None:
+    """Where a word, sign or literal stands that a query has once."""
+    # Workers raise errors of this module, and need no tokenizer for that.
     from .tokens import SQLTokenError, tokens
 
     try:
         found = tokens(sql)
     except SQLTokenError:
         return None
-    for pattern in (_FUNCTION, _OPERATION, _LITERAL):
-        if match := pattern.search(message):
-            same = [one.start for one in found if str(one.text).lower() == match[1].lower()]
-            return same[0] if len(same) == 1 else None
-    column = _COLUMN.search(message)
-    return _find(sql, _unquoted(column[1])) if column else None
+    same = [one.start for one in found if " ".join(one.text.split()).lower() == word.lower()]
+    return same[0] if len(same) == 1 else None
 
 
 def _unquoted(name: str) -> str:
@@ -259,7 +282,6 @@ def _parts(name: str) -> list[str]:
 
 def _find(sql: str, *parts: str) -> int | None:
     """Where a name stands in a query, if it stands there at all; strings and comments aside."""
-    # Workers raise errors of this module, and need no tokenizer for that.
     from .tokens import SQLTokenError, words
 
     try:
