@@ -64,10 +64,13 @@ def given_batches(
             elif isinstance(batch, pa.RecordBatch):
                 yield batch
             else:
+                came = kind_of(batch)
+                if iterator is not batches and not isinstance(batches, list | tuple):
+                    came = f"{kind_of(batches)}, which yields {came}"  # a pandas.DataFrame: str
                 raise BatchError(
                     label,
                     redact.value(spec),
-                    f"{method} must yield pyarrow.RecordBatch, got {kind_of(batch)}",
+                    f"{method} must yield pyarrow.RecordBatch, got {came}",
                 )
     finally:
         close = getattr(iterator, "close", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ def is_transient(error: BaseException) -> bool:
     An error that has an attribute ``transient`` says so itself. Of the others, what the network and
     the operating system raise may pass, but for a file that is missing or forbidden.
     """
-    said = getattr(error, "transient", None)
+    said = _attribute(error, "transient")
     if isinstance(said, bool):
         return said
     lasting = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
@@ -44,16 +45,16 @@ def call_source(
     """
     try:
         return call()
-    except (KeyboardInterrupt, GeneratorExit):
-        raise
     # Rust panics are no Exceptions; nor is what sys.exit raises, which would end a worker.
-    except BaseException as error:  # noqa: BLE001
+    except BaseException as error:
+        if _is_interrupt(error):
+            raise
         name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
-        explained = getattr(error, "explains_itself", False)
+        explained = _attribute(error, "explains_itself")
         ours = kind(
             label,
             redact.value(spec),
-            redact(f"{method} raised {name}: {error}{_hint(error)}"),
+            redact(f"{method} raised {name}: {_text(error)}{_hint(error)}"),
             name,
             "" if explained else redact(_own_traceback(error)),
             is_transient(error),
@@ -61,6 +62,26 @@ def call_source(
     # Not within `except`, where even `from None` would keep the original as __context__, which
     # travels when a worker's error is pickled.
     raise ours
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    # A person interrupts the main thread. In another one it would end a worker.
+    in_main = threading.current_thread() is threading.main_thread()
+    return in_main and isinstance(error, KeyboardInterrupt)
+
+
+def _attribute(error: BaseException, name: str) -> Any:
+    try:
+        return getattr(error, name, None)
+    except Exception:  # noqa: BLE001 - a property of the source's own; it tells of secrets, too
+        return None
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - as above
+        return "(its text cannot be had)"
 
 
 def _hint(error: BaseException) -> str:

@@ -170,7 +170,7 @@ def _inspect(read: ReadPythonSource) -> ReadInspection:
     handle, plan = read.operand("handle"), read.read_plan
     options = handle.options
     # A class that the cluster alone has is asked nothing here.
-    source: Any = None if handle.on_cluster else handle.ref.create()
+    source: Any = None if handle.on_cluster else handle.ref.create(options.redactor)
 
     def facts(spec: PartitionSpec) -> Mapping[str, str]:
         if not hasattr(source, "describe_partition"):

@@ -6,11 +6,13 @@ import base64
 import datetime
 import decimal
 import hashlib
+import hmac
 import html
 import json
 import numbers
 import os
 import re
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ SECRET_NAME = re.compile(
 """An option (or URL parameter) whose name matches holds a secret."""
 
 MASK = "***"
+
+_KEY = secrets.token_bytes(32)
 
 
 class CaseInsensitiveDict(dict[str, str]):
@@ -357,6 +361,17 @@ class SourceOptions(Mapping[str, str]):
         """Return a digest of all but the secrets, so that a key gives no hold to guess them by."""
         public = sorted((key.lower(), text) for key, text in self.shown().items())
         return hashlib.sha256(json.dumps(public).encode()).hexdigest()
+
+    def identity(self) -> str:
+        """Return a digest of all, secrets as well: they may decide on rows, by whose they are.
+
+        Where one is written out, and is no reference, the digest is made with a key of this process
+        alone, so that nobody else can try guesses.
+        """
+        if all(map(_is_reference, _secrets(self._items))):
+            return self.fingerprint()
+        everything = sorted((key.lower(), text) for key, text in self._items.items())
+        return hmac.digest(_KEY, json.dumps(everything).encode(), "sha256").hex()
 
     def __dask_tokenize__(self) -> tuple[str, str]:
         return "SourceOptions", self.fingerprint()

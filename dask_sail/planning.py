@@ -97,7 +97,7 @@ def plan_source(
     """Ask a source for its schema, partitions, version and divisions, in this process."""
     resolved, redact = options.resolve()
     label = ref.label
-    source = ref.create()
+    source = ref.create(redact)
     if schema is None:
         schema = _inferred(label, source, resolved, redact)
     frame_schema(schema, label)
@@ -123,13 +123,13 @@ def plan_source(
 def infer_schema(ref: SourceRef, options: SourceOptions) -> pa.Schema:
     """Ask a source for its schema alone, in this process."""
     resolved, redact = options.resolve()
-    return _inferred(ref.label, ref.create(), resolved, redact)
+    return _inferred(ref.label, ref.create(redact), resolved, redact)
 
 
 def plan_specs(ref: SourceRef, options: SourceOptions) -> tuple[Specs, bool]:
     """Ask a source for its partitions, and whether they want a snapshot, in this process."""
     resolved, redact = options.resolve()
-    source = ref.create()
+    source = ref.create(redact)
     specs = _planned(ref.label, source, resolved, redact)
     return specs, _wants_snapshot(ref.label, source, resolved, redact)
 
@@ -188,8 +188,13 @@ def _texts(label: str, method: str, planned: Any) -> Iterator[str]:
         where = f"{method}()[{position}]"
         if not isinstance(spec, dict):
             raise PlanError(label, f"{where} must be a dict, got {kind_of(spec)}")
-        _check_json(label, where, spec)
-        yield json.dumps(spec, ensure_ascii=False, separators=(",", ":"))
+        try:
+            _check_json(label, where, spec)
+            # ASCII, as half a surrogate (of a file's name) can be encoded in no other way.
+            text = json.dumps(spec, separators=(",", ":"))
+        except (RecursionError, ValueError) as error:
+            raise PlanError(label, f"{where} cannot be written as JSON: {error}") from None
+        yield text
 
 
 def _check_json(label: str, where: str, value: Any) -> None:
@@ -247,7 +252,7 @@ def plan_scan(
         source without the ability, or whose class this process cannot import.
     """
     everything = list(range(len(specs)))
-    source = _client_instance(ref)
+    source = _client_instance(ref, options.redactor)
     if not scan.predicates or not hasattr(source, "plan_scan"):
         return everything, ()
 
@@ -262,9 +267,9 @@ def plan_scan(
     return _positions(ref.label, specs, kept), accepted
 
 
-def _client_instance(ref: SourceRef) -> Any:
+def _client_instance(ref: SourceRef, redact: Redactor) -> Any:
     try:
-        return ref.create()
+        return ref.create(redact)
     except LookupError:  # planned on a cluster that alone has the class
         return None
 
@@ -291,7 +296,7 @@ def statistics(
     unknown = (PartitionStatistics(),) * len(specs)
     if not len(specs):
         return ()
-    source = ref.create()
+    source = ref.create(options.redactor)
     if not hasattr(source, "partition_statistics"):
         return unknown
     resolved, redact = options.resolve()

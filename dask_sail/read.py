@@ -148,7 +148,7 @@ def _attempts() -> int:
 def _token(ref: SourceRef, options: SourceOptions, plan: planning.Plan, index: str | None) -> str:
     if plan.version is None:
         return uuid.uuid4().hex
-    parts = [ref.digest, options.fingerprint(), plan.version, str(plan.schema), plan.specs.digest]
+    parts = [ref.digest, options.identity(), plan.version, str(plan.schema), plan.specs.digest]
     return hashlib.sha256("\n".join([*parts, str(index)]).encode()).hexdigest()
 
 

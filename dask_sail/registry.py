@@ -22,7 +22,15 @@ from typing import Any
 
 import cloudpickle
 
-from .errors import OptionError, SourceDefinitionError, SourceNotFoundError
+from .calls import call_source
+from .errors import (
+    OptionError,
+    PartitionReadError,
+    SourceCallError,
+    SourceDefinitionError,
+    SourceNotFoundError,
+)
+from .options import Redactor
 from .registered import RegisteredSource, sources
 
 __all__ = ["SourceRef", "find_source", "source_by_path"]
@@ -66,9 +74,19 @@ class SourceRef:
             return _load_by_value(self.label, self.digest, self._blob)
         return _import_class(self.label, str(self._path))
 
-    def create(self) -> Any:
-        """Return a new instance of the class."""
-        return self.load()()
+    def create(self, redact: Redactor | None = None, spec: dict[str, Any] | None = None) -> Any:
+        """Return a new instance of the class.
+
+        Raises
+        ------
+        SourceNotFoundError
+            As `load`.
+        SourceCallError, PartitionReadError
+            If the constructor raises; the second where it is to read ``spec``.
+        """
+        cls = self.load()
+        kind = SourceCallError if spec is None else PartitionReadError
+        return call_source(self.label, "__init__", redact or Redactor(()), cls, spec, kind)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SourceRef, (self.label, self._path, self._blob)

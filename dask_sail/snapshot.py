@@ -106,7 +106,7 @@ def open_snapshot(ref: SourceRef, options: SourceOptions, run: str) -> OpenedSna
             )
         opened.set()
     resolved, redact = options.resolve()
-    source = ref.create()
+    source = ref.create(redact)
     keeper = call_source(
         ref.label, "open_snapshot", redact, lambda: source.open_snapshot(resolved.copy())
     )

@@ -166,7 +166,7 @@ def _batches(plan: ReadPlan, spec: PartitionSpec) -> Generator[pa.RecordBatch, N
     options, redact = plan.options.resolve()
     label = plan.source.label
     target = arrow.frame_schema(_select(plan.scan.schema, plan.scan.columns), label)
-    source = plan.source.create()
+    source = plan.source.create(redact, spec)
     with _turn(source, options, label, redact), _cancellation(source):
         left = plan.limit
         given = given_batches(plan.source.label, source, spec, options, plan.scan, redact)

@@ -188,7 +188,8 @@ class SourceReader(DataSourceReader):
         spec = json.loads(partition.value)
         options, redact = self._options.resolve()
         label, told = self._ref.label, False
-        given = given_batches(label, self._ref.create(), spec, options, self._scan(), redact)
+        source = self._ref.create(redact, spec)
+        given = given_batches(label, source, spec, options, self._scan(), redact)
         for batch in given:
             extra = set(batch.schema.names) - set(self._inferred.names)
             if extra and not told:

@@ -25,6 +25,7 @@ __all__ = [
     "is_taken",
     "listed",
     "marked",
+    "names_of_group",
     "objects_version",
     "version",
     "version_of",
@@ -193,6 +194,19 @@ def check_group(group: bytes, stores: Iterable[ObjectStore] = ()) -> None:
             else:
                 _check_file(found)
     _check_objects(remote, {store.alias: store for store in stores})
+
+
+def names_of_group(group: bytes, stores: Iterable[ObjectStore] = ()) -> list[str]:
+    """Return the paths of the files of a serialised group, or the URLs of its objects."""
+    urls = {store.alias: store.url for store in stores}
+    (outer,) = fields(group)
+    names = []
+    for file in fields(group, outer.start, outer.end):
+        if file.number == 1:
+            found = _of(group[file.start : file.end])
+            alias = found.get(_MARK, b"").decode().partition(" ")[0]
+            names.append(f"{urls.get(alias, '')}/{found[_PATH].decode()}")
+    return names
 
 
 def _check_objects(

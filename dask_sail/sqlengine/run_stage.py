@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -238,8 +238,10 @@ class StageRun:
             return tables
         except (_BrokenPromiseError, leaves.SchemaMismatchError, files.FileChangedError) as error:
             message = str(error)
-        except Exception as error:  # noqa: BLE001 - the one class that DataFusion raises
+        except BaseException as error:  # noqa: BLE001 - a panic is no Exception
             message = objects.told(_explained(error), self._stage.stores)
+            if groups and _is_of_a_file(error):
+                message += _reading(groups, self._stage.stores)
         raise SQLExecutionError(self._stage.name, message)
 
     def _filled(self, inputs: Inputs) -> _Filled:
@@ -320,7 +322,12 @@ _TOLD = re.compile(r"FunctionError\((.*)\)", re.DOTALL)
 _OF_AGGREGATE = "FunctionError: "
 
 
-def _explained(error: Exception) -> str:
+def _explained(error: BaseException) -> str:
+    """Return what DataFusion's one class of errors, or a panic in its Rust code, says."""
+    if _panicked(error):
+        return f"DataFusion broke off: {error}"
+    if not isinstance(error, Exception):
+        raise error
     message = str(error).removeprefix("DataFusion error: ")
     if (raised := _RAISED.search(message)) is not None:
         told = _TOLD.fullmatch(raised[1])
@@ -333,6 +340,24 @@ def _explained(error: Exception) -> str:
             "(or lower their number of threads, which share it)"
         )
     return message
+
+
+def _panicked(error: BaseException) -> bool:
+    return type(error).__name__ == "PanicException"  # which has no public name
+
+
+def _is_of_a_file(error: BaseException) -> bool:
+    return _panicked(error) or "parquet" in str(error).lower()
+
+
+_NAMED_FILES = 3
+
+
+def _reading(groups: Iterable[bytes], stores: Sequence[objects.ObjectStore]) -> str:
+    """Return which files a task reads, as errors about what is in one do not name it."""
+    names = [name for group in groups for name in files.names_of_group(group, stores)]
+    more = f" and {len(names) - _NAMED_FILES} more" if len(names) > _NAMED_FILES else ""
+    return f"\nThe task reads {', '.join(map(repr, names[:_NAMED_FILES]))}{more}"
 
 
 # Queries that run whole
@@ -382,7 +407,7 @@ def run_whole(work: WholeQuery, rows: Mapping[str, Sequence[pa.Table]], room: Ro
                         files.check_version(table)
         except (_BrokenPromiseError, leaves.SchemaMismatchError, files.FileChangedError) as error:
             message = str(error)
-        except Exception as error:  # noqa: BLE001 - the one class that DataFusion raises
+        except BaseException as error:  # noqa: BLE001 - a panic is no Exception
             message = objects.told(_explained(error), stores)
     raise SQLExecutionError(work.name, message)
 

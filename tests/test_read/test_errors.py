@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import os
 import pickle
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -364,3 +366,124 @@ def test_a_source_that_exits_is_an_error_and_ends_no_worker() -> None:
     frame = dd.read_python_source(Exits)
     with pytest.raises(errors.PartitionReadError, match="raised SystemExit: no such meter"):
         frame.compute(scheduler="threads")
+
+
+class _NoText(Exception):
+    def __str__(self) -> str:
+        raise ValueError("hunter2 within the text")
+
+
+class _NoAttributes(Exception):
+    @property
+    def explains_itself(self) -> bool:
+        raise RuntimeError("hunter2 within an attribute")
+
+    transient = explains_itself
+
+
+@pytest.mark.parametrize("where", ["infer_schema", "plan_partitions", "read_partition"])
+@pytest.mark.parametrize("kind", [_NoText, _NoAttributes])
+def test_an_error_that_cannot_be_asked_is_told_all_the_same(
+    kind: type[Exception], where: str
+) -> None:
+    def fail(self: Any, *given: Any) -> Any:
+        raise kind("hunter2")
+
+    source = type("Odd", (Good,), {where: fail})
+    with pytest.raises(errors.SourceCallError, match=f"{where} raised .*{kind.__name__}") as raised:
+        dd.read_python_source(source, password="hunter2").compute()
+    assert "in fail" in raised.value.traceback_text
+    assert raised.value.transient is False
+    chained = raised.value.__cause__ or raised.value.__context__
+    assert chained is None
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, GeneratorExit])
+@pytest.mark.parametrize("late", [False, True])
+def test_what_would_end_a_worker_or_hang_a_client_is_an_error(
+    kind: type[BaseException], late: bool
+) -> None:
+    class Odd(Good):
+        def read_partition(self, spec: dict[str, Any], options: dict[str, str]) -> Any:
+            if not late:
+                raise kind("hunter2")
+            return self.batches(options)
+
+        def batches(self, options: dict[str, str]) -> Any:
+            yield pa.record_batch([[1], [None]], schema=self.infer_schema(options))
+            raise kind("hunter2")
+
+    frame = dd.read_python_source(Odd, password="hunter2")
+    with pytest.raises(errors.PartitionReadError, match=rf"raised {kind.__name__}: \*\*\*"):
+        frame.compute(scheduler="threads")
+
+
+def test_a_person_who_interrupts_a_read_in_the_main_thread_stops_it() -> None:
+    class Interrupted(Good):
+        def read_partition(self, spec: dict[str, Any], options: dict[str, str]) -> Any:
+            signal.raise_signal(signal.SIGINT)
+            yield pa.record_batch([[1], [None]], schema=self.infer_schema(options))
+
+    with pytest.raises(KeyboardInterrupt):
+        dd.read_python_source(Interrupted).compute(scheduler="synchronous")
+
+
+def test_a_constructor_that_fails_where_rows_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Licensed(Good):
+        def __init__(self) -> None:
+            if os.environ.get("LICENCE") == "gone":
+                raise ConnectionError("no licence for hunter2")
+
+    with dask.config.set({"dask_sail.attempts": 2}):
+        frame = dd.read_python_source(Licensed, password="hunter2")
+    monkeypatch.setenv("LICENCE", "gone")
+    message = r"Licensed, partition \{'i': 0\}: __init__ raised ConnectionError: no licence for \*"
+    with pytest.raises(errors.PartitionReadError, match=message) as raised:
+        frame.compute()
+    assert (raised.value.transient, raised.value.error_type) == (True, "ConnectionError")
+    assert "in __init__" in raised.value.traceback_text
+    with pytest.raises(errors.SourceCallError, match=r"__init__ raised ConnectionError"):
+        dask_sail.inspect(frame)
+
+
+def test_a_file_name_that_is_no_text_is_planned_and_read(tmp_path: Path) -> None:
+    name = os.fsdecode(b"m\xe4rz.csv")  # of a system that did not write UTF-8
+
+    class Files(Good):
+        def plan_partitions(self, options: dict[str, str]) -> Any:
+            return [{"file": name}]
+
+        def read_partition(self, spec: dict[str, Any], options: dict[str, str]) -> Any:
+            assert spec == {"file": name}
+            yield from super().read_partition(spec, options)
+
+    frame = dd.read_python_source(Files)
+    assert frame.n.compute(scheduler="processes").tolist() == [1]
+    assert "m\\udce4rz.csv" in str(dask_sail.inspect(frame))
+
+
+def test_specs_without_end_are_refused() -> None:
+    endless: dict[str, Any] = {}
+    endless["next"] = endless
+    for spec in (endless, {"n": 10**5000}):
+
+        class Changed(Good):
+            def plan_partitions(self, options: dict[str, str]) -> Any:
+                return [spec]  # noqa: B023 - called within the loop
+
+        with pytest.raises(errors.PlanError, match=r"plan_partitions\(\)\[0\] "):
+            dd.read_python_source(Changed)
+
+
+@pytest.mark.parametrize(
+    "given", [pd.DataFrame({"n": [1]}), {"n": [1]}, "n"], ids=["frame", "dict", "text"]
+)
+def test_what_is_given_whole_in_place_of_batches_is_named(given: Any) -> None:
+    class Whole(Good):
+        def read_partition(self, spec: dict[str, Any], options: dict[str, str]) -> Any:
+            return given
+
+    told = rf"must yield pyarrow.RecordBatch, got a [\w.]*{type(given).__name__}, which yields a "
+    with pytest.raises(errors.BatchError, match=told):
+        dd.read_python_source(Whole).compute()

@@ -9,6 +9,8 @@ import io
 import json
 import logging
 import pickle
+import subprocess
+import sys
 import traceback
 import urllib.parse
 from collections.abc import Iterator
@@ -90,6 +92,46 @@ def test_reprs_keys_and_inspection(password: str) -> None:
     for text in texts:
         assert not shows(text), text
     assert filtered.compute(scheduler="synchronous").right.tolist() == [True]
+
+
+def test_reads_that_differ_by_a_secret_are_two() -> None:
+    class Tenants:
+        """What there is to read depends on who asks."""
+
+        def infer_schema(self, options: dict[str, str]) -> pa.Schema:
+            return pa.schema([("tenant", pa.string())])
+
+        def plan_partitions(self, options: dict[str, str]) -> list[dict[str, Any]]:
+            return [{}]
+
+        def read_partition(self, spec: dict[str, Any], options: dict[str, str]) -> Any:
+            yield pa.record_batch([[options["token"][:1]]], ["tenant"])
+
+        def version(self, options: dict[str, str]) -> str:
+            return "1"
+
+    first, again, other = (
+        dd.read_python_source(Tenants, token=token) for token in ("a-1234", "a-1234", "b-1234")
+    )
+    assert first._name == again._name
+    both = dd.concat([first, other]).compute(scheduler="synchronous")
+    assert both.tenant.tolist() == ["a", "b"]
+    in_url = [dd.read_python_source(Tenants, token=f"{n}", url=f"http://u:{n}@h/") for n in "ab"]
+    assert in_url[0]._name != in_url[1]._name
+
+
+def test_a_key_gives_no_hold_to_guess_a_secret_by() -> None:
+    code = (
+        "from dask_sail.options import SourceOptions as S; "
+        "print(S({'token': 'a'}).identity(), S({'token': '{env:HOME}'}).identity())"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+        for _ in range(2)
+    ]
+    (first, reference), (second, same_reference) = (run.stdout.split() for run in runs)
+    assert first != second  # nobody else can make it from a guess
+    assert reference == same_reference
 
 
 def test_only_a_reference_keeps_it_out_of_the_graph(password: str) -> None:

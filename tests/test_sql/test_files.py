@@ -193,6 +193,29 @@ def test_what_cannot_be_read_is_an_error_of_ours(tmp_path: Path, kind: str) -> N
     assert ctx.to_arrow("SELECT x FROM t").to_pydict() == {"x": [1]}
 
 
+def test_a_file_that_turned_corrupt_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"x": [1, 2, 3]}), path, use_dictionary=False, compression="none")
+    ctx = dask_sail.SQLContext()
+    ctx.register_parquet("t", path)
+    frame, stat, whole = ctx.sql(SQL), path.stat(), path.read_bytes()
+
+    def told(changed: bytes) -> str:
+        assert changed != whole
+        path.write_bytes(changed)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        with pytest.raises(dask_sail.SQLExecutionError) as caught:
+            frame.compute(scheduler="threads")
+        return str(caught.value)
+
+    header = told(whole[:4] + b"\xff" * 8 + whole[12:])
+    assert header.endswith(f"\nThe task reads '{path}'")
+    # A data page at the offset -4: DataFusion's reader does not foresee that, and panics.
+    panicked = told(whole.replace(b"\x26\x08", b"\x26\x07"))
+    assert "DataFusion broke off: column start and length should not be negative" in panicked
+    assert panicked.endswith(f"\nThe task reads '{path}'")
+
+
 def test_one_place_of_several_that_is_missing_is_told(lake: Path) -> None:
     with pytest.raises(OptionError, match=r"no such file.*got \['[^',]*/gone'\]"):
         dask_sail.SQLContext().register_parquet("t", [lake, lake.parent / "gone"])
