@@ -248,10 +248,12 @@ def _as_text(name: str, value: Any) -> str | None:
         return str(int(value))
     if isinstance(value, decimal.Decimal):
         return format(value, "f") if value.is_finite() else _refuse(name, value)
-    if isinstance(value, numbers.Real) and float(value).is_integer():
+    is_float = isinstance(value, numbers.Real) and not isinstance(value, numbers.Rational)
+    if is_float and float(value).is_integer():
         return str(int(float(value)))
     if isinstance(value, datetime.datetime):
-        return value.isoformat(sep=" ")
+        is_moment = value.year == value.year  # that of pandas.NaT is NaN
+        return value.isoformat(sep=" ") if is_moment else _refuse(name, value)
     if isinstance(value, datetime.date):
         return value.isoformat()
     if isinstance(value, os.PathLike):

@@ -128,6 +128,8 @@ def _install(modules: dict[str, ModuleType]) -> None:
 
 def _import_class(label: str, path: str) -> type[Any]:
     module_name, _, qualified_name = path.partition(":")
+    if not qualified_name:
+        raise SourceNotFoundError(label, f"{path!r} names no class; write 'module:Class'")
     try:
         target: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

@@ -57,12 +57,12 @@ class Rule:
         raise pytest.fail.Exception(told, pytrace=False) from None
 
     @contextlib.contextmanager
-    def holds(self, remedy: str) -> Iterator[None]:
+    def holds(self, remedy: str, asked: str = "") -> Iterator[None]:
         """Fail for an error of the source, or of what it gives."""
         try:
             yield
         except PythonDataSourceError as error:
-            seen = str(error)
+            seen = f"{asked}: {error}" if asked else str(error)
         else:
             return
         self.broken(seen, remedy)
@@ -569,7 +569,7 @@ class PythonDataSourceSuite:
         choices = [(), *((name,) for name in names), tuple(reversed(names)), tuple(names[::2])]
         remedy = "select scan.columns by name; for none, yield batch.select([]), which keeps rows"
         for partition, columns in itertools.product(partitions, dict.fromkeys(choices)):
-            with rule.holds(remedy):
+            with rule.holds(remedy, f"scan.columns {columns!r}"):
                 found = rows(reading.table(partition.spec, reading.scan(columns)))
             wanted = project(rows(partition.table), names, columns)
             rule.same(found, wanted, f"scan.columns {columns!r}", remedy)
@@ -581,7 +581,7 @@ class PythonDataSourceSuite:
         _needs_scan(reading)
         remedy = "return some of `specs` in their order, and some of `scan.predicates`"
         for predicates in _questions(partitions):
-            with rule.holds(remedy):
+            with rule.holds(remedy, _said(predicates)):
                 first = _planned(reading, predicates)
                 narrow = _planned(reading, predicates, reading.schema.names[:1])
                 none = planning.plan_scan(
@@ -618,7 +618,7 @@ class PythonDataSourceSuite:
         """A scan gives every row that matches, once; more may come, which is filtered here."""
         remedy = "do not accept such a predicate, or apply it as Arrow does (nulls never match)"
         for asked, partition in _asked(rule, reading, partitions):
-            with rule.holds(remedy):
+            with rule.holds(remedy, _said(asked.scan.predicates)):
                 came = reading.table(partition.spec, asked.scan)
             found, wanted = (rows(apply(t, asked.scan.predicates)) for t in (came, partition.table))
             rule.same(found, wanted, f"{_said(asked.scan.predicates)}", remedy)
@@ -642,7 +642,7 @@ class PythonDataSourceSuite:
                 tried.add(asked.kind)
                 # Without the columns that are filtered by, the source alone can have applied it.
                 columns = [n for n in reading.schema.names if n not in asked.names][:1]
-                with rule.holds(remedy):
+                with rule.holds(remedy, f"{_said(asked.scan.predicates)} of {columns}"):
                     narrow = reading.scan(columns, asked.scan.predicates)
                     count = reading.table(partition.spec, narrow).num_rows
                 if count != wanted:
@@ -661,7 +661,7 @@ class PythonDataSourceSuite:
             with _otherwise_told_by("test_a_scan_loses_no_row"):
                 every = rows(reading.table(partition.spec, scan))
             for limit in dict.fromkeys((1, max(1, every.total() - 1), every.total() + 1)):
-                with rule.holds(remedy):
+                with rule.holds(remedy, f"limit {limit} with {_said(scan.predicates)}"):
                     found = rows(reading.table(partition.spec, replace(scan, limit=limit)))
                 if found.total() < min(limit, every.total()) or found - every:
                     rule.broken(
@@ -852,8 +852,8 @@ def _calls(
 
 
 def _needs_scan(reading: Reading) -> None:
-    if not reading.has("plan_scan", "scan_partition"):
-        pytest.skip("the source has no plan_scan and scan_partition")
+    if not reading.has("plan_scan") and not reading.has("scan_partition"):
+        pytest.skip("the source has no plan_scan and no scan_partition")
 
 
 def _questions(partitions: Sequence[Partition]) -> list[tuple[Predicate, ...]]:

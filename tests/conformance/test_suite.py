@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 TESTS = """
 import pyarrow as pa
 import pytest
-from broken_sources import BROKEN, OPTIONS, TABLE, Moments, Whole, WholeScan
+from broken_sources import BROKEN, OPTIONS, TABLE, Moments, PlansAlone, Whole, WholeScan
 from dask_sail.testing import PythonDataSourceSuite
 
 def suite_of(cls):
@@ -54,7 +54,7 @@ def suite_of(cls):
         Suite.test_another_process_reads_the_same = None
     return Suite
 
-for cls in [Whole, WholeScan, Moments, *BROKEN]:
+for cls in [Whole, PlansAlone, WholeScan, Moments, *BROKEN]:
     globals()[f"Test{cls.__name__}"] = suite_of(cls)
 """
 
@@ -107,7 +107,7 @@ def test_the_test_of_the_broken_rule_fails_and_no_other(
     assert list(wrong) == [BROKEN[name]], wrong
 
 
-@pytest.mark.parametrize("name", ["Whole", "WholeScan", "Moments"])
+@pytest.mark.parametrize("name", ["Whole", "PlansAlone", "WholeScan", "Moments"])
 def test_a_source_that_keeps_all_rules_passes(
     outcomes: dict[str, dict[str, tuple[str, str]]], name: str
 ) -> None:
@@ -116,6 +116,7 @@ def test_a_source_that_keeps_all_rules_passes(
     assert not wrong
     skipped = {test for test, (kind, _) in outcomes[name].items() if kind == "skipped"}
     assert "test_every_partition_can_be_read" not in skipped
+    assert ("test_what_is_accepted_is_applied" in skipped) == (name in ("Whole", "Moments"))
     if name == "WholeScan":
         assert skipped == {
             "test_a_snapshot_opens_and_closes",
@@ -137,6 +138,15 @@ def test_a_failure_tells_the_rule_what_was_seen_and_what_to_do(
     assert " ".join(rule.split()) in text
     assert re.search(r"\nseen: .+\nto do: \w", text, re.DOTALL), text
     assert "hunter2" not in text
+
+
+def test_a_failure_of_a_scan_tells_what_was_asked(
+    outcomes: dict[str, dict[str, tuple[str, str]]],
+) -> None:
+    _, text = outcomes["TakesShortLists"]["test_a_scan_loses_no_row"]
+    assert re.search(
+        r"\nseen: n in \([\d, ]+\.\.\.: TakesShortLists, partition .*too many", text
+    ), text
 
 
 def test_without_pytest_the_error_names_the_extra() -> None:

@@ -8,6 +8,7 @@ import os
 import pickle
 import signal
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ def test_an_instance_in_place_of_its_class() -> None:
         ("JDBC", "did you mean 'jdbc'"),
         ("no_such_module:Thing", "module 'no_such_module' cannot be imported"),
         ("pathlib:Pat", "did you mean 'Path'"),
+        ("pathlib:", "'pathlib:' names no class; write 'module:Class'"),
         ("pathlib:Path", "lacks infer_schema and plan_partitions and read_partition"),
     ],
 )
@@ -254,7 +256,9 @@ def test_options_become_the_text_that_a_person_would_type() -> None:
     }
 
 
-@pytest.mark.parametrize("value", [1.5, {"a": 1}, object(), float("inf"), b"bytes", {1}])
+@pytest.mark.parametrize(
+    "value", [1.5, {"a": 1}, object(), float("inf"), b"bytes", {1}, pd.NaT, Fraction(10**17 + 1)]
+)
 def test_options_without_one_plain_spelling_are_refused(value: Any) -> None:
     with pytest.raises(errors.OptionError, match="option 'x' must be text"):
         dd.read_python_source(Good, x=value)
