@@ -165,8 +165,8 @@ class SupportsDivisions(Protocol):
 class SupportsVersion(Protocol):
     """A source that can name the version of its data, so that equal reads share their keys."""
 
-    def version(self, options: dict[str, str], /) -> str:
-        """Return a text that changes whenever the data do."""
+    def version(self, options: dict[str, str], /) -> str | None:
+        """Return a text that changes whenever the data do; None where it is not known."""
         ...
 
 

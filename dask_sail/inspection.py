@@ -12,7 +12,9 @@ import pyarrow as pa
 
 from .calls import call_source
 from .datasource import PartitionSpec, PartitionStatistics
+from .errors import PlanError
 from .expr import ReadPythonSource
+from .planning import kind_of
 from .read import read_python_source
 
 __all__ = ["Inspection", "PartitionInspection", "ReadInspection", "inspect"]
@@ -182,6 +184,11 @@ def _inspect(read: ReadPythonSource) -> ReadInspection:
             lambda: source.describe_partition(spec, options.unresolved(), plan.scan),
             spec,
         )
+        if not isinstance(told, Mapping):
+            raise PlanError(
+                handle.ref.label,
+                f"describe_partition must return a dict of facts, got {kind_of(told)}",
+            )
         return {name: options.redactor(str(text)) for name, text in told.items()}
 
     return ReadInspection(

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Integral
 from typing import Any
 
 import pyarrow as pa
@@ -105,9 +106,8 @@ def plan_source(
     specs = _planned(label, source, resolved, redact)
     version = divisions = None
     if hasattr(source, "version"):
-        version = call_source(
-            label, "version", redact, lambda: str(source.version(resolved.copy()))
-        )
+        known = call_source(label, "version", redact, lambda: source.version(resolved.copy()))
+        version = None if known is None else str(known)
     if index is not None and hasattr(source, "divisions") and len(specs):
         given = call_source(
             label,
@@ -237,7 +237,7 @@ def _checked_divisions(
         raise PlanError(label, f"divisions must be values of the index ({kind}): {error}") from None
     if any(not low <= high for low, high in pairwise(values)):
         raise PlanError(label, "divisions must ascend")
-    return given
+    return tuple(values)
 
 
 def plan_scan(
@@ -256,11 +256,20 @@ def plan_scan(
     if not scan.predicates or not hasattr(source, "plan_scan"):
         return everything, ()
 
-    def ask() -> tuple[list[PartitionSpec], tuple[Predicate, ...]]:
-        kept, accepted = source.plan_scan(list(specs), options.unresolved(), scan)
-        return list(kept), tuple(accepted)
+    def ask() -> tuple[list[PartitionSpec], tuple[Predicate, ...]] | None:
+        match source.plan_scan(list(specs), options.unresolved(), scan):
+            case (Iterable() as kept, Iterable() as accepted):
+                return list(kept), tuple(accepted)
+        return None
 
-    kept, accepted = call_source(ref.label, "plan_scan", options.redactor, ask)
+    answer = call_source(ref.label, "plan_scan", options.redactor, ask)
+    if answer is None:
+        raise PlanError(
+            ref.label,
+            "plan_scan must return two lists: of the specs that can hold wanted rows, and of the "
+            "predicates that the source applies exactly",
+        )
+    kept, accepted = answer
     strangers = [predicate for predicate in accepted if predicate not in scan.predicates]
     if strangers:
         raise PlanError(ref.label, f"plan_scan accepted {strangers}, which it was not given")
@@ -301,14 +310,31 @@ def statistics(
         return unknown
     resolved, redact = options.resolve()
 
-    def ask() -> list[PartitionStatistics]:
-        known = source.partition_statistics(list(specs), resolved.copy())
-        return [PartitionStatistics(*one) for one in known]
+    def ask() -> Any:
+        return _listed(source.partition_statistics(list(specs), resolved.copy()))
 
     given = call_source(ref.label, "partition_statistics", redact, ask)
+    if _is_scalar(given):
+        raise PlanError(
+            ref.label, f"partition_statistics must give one entry per spec, got {kind_of(given)}"
+        )
     if len(given) != len(specs):
         raise PlanError(
             ref.label,
             f"partition_statistics must give one entry per spec, {len(specs)}, got {len(given)}",
         )
-    return tuple(given)
+    return tuple(_checked_statistics(ref.label, i, one) for i, one in enumerate(given))
+
+
+def _checked_statistics(label: str, position: int, one: Any) -> PartitionStatistics:
+    if isinstance(one, tuple | list) and len(one) <= 3:
+        known = PartitionStatistics(*one)
+        counts = (known.rows, known.nbytes)
+        are_counts = all(n is None or (isinstance(n, Integral) and n >= 0) for n in counts)
+        if are_counts and known.exact in (True, False):
+            return known
+    raise PlanError(
+        label,
+        f"partition_statistics()[{position}] must be (rows, exact, bytes), e.g. (12, True, 4096), "
+        f"or (None, False, None) where nothing is known, got {one!r:.80}",
+    )

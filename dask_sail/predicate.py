@@ -420,6 +420,8 @@ def _text(value: Any, kind: pa.DataType) -> str:
 def _bytes(value: Any, kind: pa.DataType) -> bytes:
     if not isinstance(value, bytes):
         _reject(value, kind, "write bytes")
+    if _types.is_fixed_size_binary(kind) and len(value) != kind.byte_width:
+        _reject(value, kind, f"write {kind.byte_width} bytes")
     return bytes(value)
 
 

@@ -347,6 +347,15 @@ def test_reads_of_one_version_share_their_keys() -> None:
     assert first._name != third._name
 
 
+def test_a_version_that_is_not_known_is_none() -> None:
+    class Unversioned(Plain):
+        def version(self, options: dict[str, str]) -> str | None:
+            return None
+
+    first, second = (dd.read_python_source(Unversioned) for _ in range(2))
+    assert first._name != second._name
+
+
 @pytest.mark.parametrize("specs", [[], [{"part": 0}]])
 def test_no_partition_and_no_batch_give_an_empty_frame_with_its_types(specs: list[Any]) -> None:
     class Empty(Plain):
@@ -404,6 +413,30 @@ def test_an_index_with_known_divisions() -> None:
     merged = frame[["name"]].merge(frame[["weight"]], left_index=True, right_index=True)
     pd.testing.assert_frame_equal(merged.compute(), expected[["name", "weight"]])
     assert len(frame) == len(WHOLE)
+
+
+def test_known_divisions_beyond_64_bits() -> None:
+    low, high = 2**63 + 5, 2**64 - 1
+
+    class Unsigned:
+        def infer_schema(self, options: dict[str, str]) -> pa.Schema:
+            return pa.schema([("key", pa.uint64()), ("n", pa.int8())])
+
+        def plan_partitions(self, options: dict[str, str]) -> list[dict[str, Any]]:
+            return [{"keys": [0, 7]}, {"keys": [low, high]}]
+
+        def read_partition(self, spec: Any, options: Any) -> Iterator[pa.RecordBatch]:
+            keys = pa.array(spec["keys"], pa.uint64())
+            yield pa.record_batch([keys, pa.array([1, 2], pa.int8())], names=["key", "n"])
+
+        def divisions(self, specs: Any, options: dict[str, str], column: str) -> list[int]:
+            return [0, low + int(options.get("shift", "0")), high]
+
+    frame = dd.read_python_source(Unsigned, index="key")
+    assert frame.divisions == (0, low, high)
+    assert frame.compute().index.tolist() == [0, 7, low, high]
+    with pytest.raises(dask_sail.DivisionError, match="1 rows have an index 'key'"):
+        dd.read_python_source(Unsigned, index="key", shift=1).compute()
 
 
 def test_divisions_after_partitions_were_pruned() -> None:

@@ -209,6 +209,67 @@ def test_statistics_divisions_and_scans_are_checked() -> None:
             dd.read_python_source(Wrong, index="n")
     with pytest.raises(errors.PlanError, match="plan_scan must return some of the specs"):
         dd.read_python_source(Wrong, filters=[("n", ">", 0)])
+    for answer in (None, [{"i": 0}], ([{"i": 0}], None), ([], [], [])):
+        Wrong.plan_scan = lambda *_, answer=answer: answer  # type: ignore[method-assign]
+        with pytest.raises(errors.PlanError, match=r"plan_scan must return .* and .* predicates"):
+            dd.read_python_source(Wrong, filters=[("n", ">", 0)])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (None, "must give one entry per spec, got None"),
+        ([(-1, True, None)], r"\(\)\[0\] must be .*got \(-1, True, None\)"),
+        ([(2.0, True, 1)], "must be .*12, True, 4096"),
+        ([("2", True, 1)], "must be "),
+        ([(2, "no", 1)], "must be "),
+        ([(2, True, 1, 1)], "must be "),
+        ([{"rows": 2, "exact": True, "nbytes": 1}], "must be "),
+    ],
+)
+def test_statistics_that_are_none_are_refused(given: Any, message: str) -> None:
+    class Wrong(Good):
+        def partition_statistics(self, specs: Any, options: Any) -> Any:
+            return given
+
+    with pytest.raises(errors.PlanError, match=message):
+        len(dd.read_python_source(Wrong))
+
+
+@pytest.mark.parametrize("told", [None, "ten rows", [1]])
+def test_a_description_that_is_no_dict_is_refused(told: Any) -> None:
+    class Wrong(Good):
+        def describe_partition(self, spec: Any, options: Any, scan: Any) -> Any:
+            return told
+
+    with pytest.raises(errors.PlanError, match="describe_partition must return a dict"):
+        dask_sail.inspect(Wrong)
+
+
+def test_divisions_may_be_values_of_arrow_and_numpy() -> None:
+    class Cut(Good):
+        def divisions(self, specs: Any, options: Any, column: str) -> Any:
+            cut = {"arrow": pa.array, "numpy": np.array, "python": tuple}[options["of"]]
+            return cut([0, 5])
+
+    for kind in ("arrow", "numpy", "python"):
+        frame = dd.read_python_source(Cut, index="n", of=kind)
+        assert frame.divisions == (0, 5)
+        assert len(frame.loc[1:].compute()) == 1
+
+
+def test_bytes_of_another_length_than_the_column_has() -> None:
+    class Fixed(Good):
+        def infer_schema(self, options: dict[str, str]) -> Any:
+            return pa.schema([("id", pa.binary(3))])
+
+        def read_partition(self, spec: dict[str, Any], options: dict[str, str]) -> Any:
+            yield pa.record_batch([pa.array([b"abc"], pa.binary(3))], ["id"])
+
+    with pytest.raises(errors.FilterError, match=r"b'ab'.*write 3 bytes"):
+        dd.read_python_source(Fixed, filters=[("id", "==", b"ab")])
+    frame = dd.read_python_source(Fixed)
+    assert len(frame[frame.id == b"abc"]) == 1
 
 
 def test_names_that_the_schema_lacks_come_with_the_nearest() -> None:
