@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -217,8 +218,9 @@ def _in_division(
     plan: ReadPlan, spec: PartitionSpec | None, frame: pd.DataFrame, division: Division
 ) -> pd.DataFrame:
     index = frame.index
-    below_end = index <= division.high if division.is_last else index < division.high
-    outside = len(index) - int(((index >= division.low) & below_end).sum())
+    low, high = _comparable(division.low), _comparable(division.high)
+    below_end = index <= high if division.is_last else index < high
+    outside = len(index) - int(((index >= low) & below_end).sum())
     if outside:
         end = "<=" if division.is_last else "<"
         raise DivisionError(
@@ -230,6 +232,12 @@ def _in_division(
         )
     # Dask takes partitions with known divisions to be sorted (loc, merge on the index).
     return frame if index.is_monotonic_increasing else frame.sort_index(kind="stable")
+
+
+def _comparable(value: Any) -> Any:
+    """Return a value that pandas can compare: it makes any int one of 64 bits, and fails."""
+    fits = not isinstance(value, int) or -(2**63) <= value < 2**63
+    return value if fits else Decimal(value)
 
 
 def _stop_if_cancelled() -> None:

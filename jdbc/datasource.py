@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -434,10 +435,10 @@ class _Index:
             self._refuse_given_divisions()
             return None
         self._refuse(null_test(self.dialect, self.column), "NULLs")
-        inner = [bound_value(piece.lower, kind) for piece in ranges[1:]]
+        inner = [_key_value(piece.lower, kind) for piece in ranges[1:]]
         if self.options.divisions:
             positions = division_positions(self.options, kind)
-            low, high = (bound_value(end, kind) for end in (positions[0], positions[-1]))
+            low, high = (_key_value(end, kind) for end in (positions[0], positions[-1]))
             self._refuse(self._outside(low, high), f"values outside of {low} to {high}")
             return [low, *inner, high]
         low, high = self._edge(""), self._edge(" DESC")
@@ -490,6 +491,12 @@ class _Index:
         read = _Read(self.dialect, options, {"engine": self.engine}, [self.column])
         batches = list(read.batches(self.cancellation))
         return pa.Table.from_batches(batches).column(0)[0].as_py() if batches else None
+
+
+def _key_value(position: Any, kind: pa.DataType) -> Any:
+    """Return a place in a column as its values come; pandas compares no int beyond 64 bits."""
+    value = bound_value(position, kind)
+    return Decimal(value) if pa.types.is_decimal(kind) else value
 
 
 def _check_snapshot(options: JDBCOptions) -> None:

@@ -272,6 +272,22 @@ def test_divisions_of_decimals(server: Database) -> None:
     assert ours.map_partitions(len).compute().tolist() == sizes
 
 
+@pytest.mark.parametrize("divisions", [None, [-(10**22), 0, 5 * 10**20, 10**22]])
+def test_divisions_of_decimals_beyond_64_bits(
+    server: Database, divisions: list[int] | None
+) -> None:
+    unit = 10**20
+    key = f"(n * {unit}::numeric)::numeric(38, 0) AS key"
+    query = f"SELECT {key}, n FROM generate_series(-100, 100) AS n"
+    cut = {"npartitions": 4} if divisions is None else {"divisions": divisions}
+    ours = read_sql(query, server.url, "key", **cut)
+    assert ours.npartitions > 2
+    assert [int(key) for key in ours.compute().index] == [n * unit for n in range(-100, 101)]
+    assert ours.loc[Decimal(7 * unit) :].compute().n.tolist() == list(range(7, 101))
+    halves = ours.repartition(divisions=[ours.divisions[i] for i in (0, 2, -1)])
+    assert halves.map_partitions(len).compute().sum() == 201
+
+
 LONG = "z" * 5000
 TEXTS = [
     "k000",
