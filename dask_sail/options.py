@@ -142,9 +142,14 @@ def register_resolver(scheme: str, resolve: Callable[[str], str]) -> None:
     OptionError
         If the scheme is malformed, or is ``env`` or ``file``.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", scheme) or scheme in ("env", "file"):
+    is_word = isinstance(scheme, str) and re.fullmatch(r"[a-z][a-z0-9_]*", scheme)
+    if not is_word or scheme in ("env", "file"):
         raise OptionError(
             "scheme", f"must be a new lower-case word, got {scheme!r}", "e.g. 'vault'"
+        )
+    if not callable(resolve):
+        raise OptionError(
+            "resolve", f"must be a function, got {type(resolve).__name__}", "of text to text"
         )
     _RESOLVERS[scheme] = resolve
 
@@ -156,13 +161,20 @@ def _resolve(name: str, text: str, found: list[str]) -> str:
         try:
             value = _RESOLVERS[match[1]](match[2])
         except LookupError as error:
-            problem = str(error.args[0]) if error.args else "refers to nothing"
+            is_key = isinstance(error, KeyError) or not error.args  # of a dict: no sentence
+            problem = "its resolver knows no such name" if is_key else str(error.args[0])
             raise OptionError(
                 name,
                 f"holds the reference {match[0]}, but {problem} in this process",
                 "it is resolved where the option is used: on the client to plan (or on a worker "
                 "with plan_on='cluster'), and on every worker to read",
             ) from None
+        if not isinstance(value, str):
+            raise OptionError(
+                name,
+                f"holds the reference {match[0]}, but its resolver gave no text",
+                "return a str, or raise LookupError",
+            )
         found.append(value)
         return value
 

@@ -26,7 +26,7 @@ import requests
 from distributed import Client, LocalCluster, performance_report
 
 import dask_sail
-from dask_sail.options import Redactor, SourceOptions
+from dask_sail.options import _RESOLVERS, Redactor, SourceOptions
 
 SECRET = 'hunter2/ünï"c\\ode&@ %'
 # The source below travels by value, and must not take the secret with it itself.
@@ -275,3 +275,18 @@ def test_other_spellings_are_masked_as_well(spelt: Any) -> None:
     assert "***" in shown
     assert "nter2" not in shown
     assert len(shown) < 20  # of base64, the characters that it shares with its neighbours stay
+
+
+def test_a_resolver_that_is_none_or_gives_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dask_sail.options._RESOLVERS", dict(_RESOLVERS))
+    for scheme, resolve in [("env", str), (1, str), ("Vault", str), ("vault", "secret")]:
+        with pytest.raises(dask_sail.OptionError):
+            dask_sail.register_resolver(scheme, resolve)  # type: ignore[arg-type]
+    answers: dict[str, Any] = {"number": 5, "none": None, "text": "x"}
+    dask_sail.register_resolver("vault", answers.__getitem__)
+    with pytest.raises(dask_sail.OptionError, match=r"'p' holds .*\{vault:nope\}, but .*knows no"):
+        SourceOptions({"p": "{vault:nope}"}).resolve()
+    for name in ("number", "none"):
+        with pytest.raises(dask_sail.OptionError, match=rf"'p' .*vault:{name}\}}, but .*no text"):
+            SourceOptions({"p": f"{{vault:{name}}}"}).resolve()
+    assert SourceOptions({"p": "{vault:text}"}).resolve()[0]["p"] == "x"
