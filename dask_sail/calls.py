@@ -65,9 +65,9 @@ def call_source(
 
 
 def _is_interrupt(error: BaseException) -> bool:
-    # A person interrupts the main thread. In another one it would end a worker.
+    # A person interrupts the main thread, without a word. A source's own would end a worker.
     in_main = threading.current_thread() is threading.main_thread()
-    return in_main and isinstance(error, KeyboardInterrupt)
+    return in_main and isinstance(error, KeyboardInterrupt) and not error.args
 
 
 def _attribute(error: BaseException, name: str) -> Any:

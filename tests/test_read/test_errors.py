@@ -466,8 +466,9 @@ def test_an_error_that_cannot_be_asked_is_told_all_the_same(
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, GeneratorExit])
 @pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("scheduler", ["threads", "synchronous"])
 def test_what_would_end_a_worker_or_hang_a_client_is_an_error(
-    kind: type[BaseException], late: bool
+    kind: type[BaseException], late: bool, scheduler: str
 ) -> None:
     class Odd(Good):
         def read_partition(self, spec: dict[str, Any], options: dict[str, str]) -> Any:
@@ -481,7 +482,7 @@ def test_what_would_end_a_worker_or_hang_a_client_is_an_error(
 
     frame = dd.read_python_source(Odd, password="hunter2")
     with pytest.raises(errors.PartitionReadError, match=rf"raised {kind.__name__}: \*\*\*"):
-        frame.compute(scheduler="threads")
+        frame.compute(scheduler=scheduler)
 
 
 def test_a_person_who_interrupts_a_read_in_the_main_thread_stops_it() -> None:
