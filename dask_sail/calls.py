@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import traceback
 from collections.abc import Callable
@@ -11,7 +12,9 @@ from typing import Any, TypeVar
 from .errors import SourceCallError
 from .options import Redactor
 
-__all__ = ["call_source", "is_transient"]
+__all__ = ["call_or_log", "call_source", "is_transient"]
+
+logger = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 
@@ -62,6 +65,14 @@ def call_source(
     # Not within `except`, where even `from None` would keep the original as __context__, which
     # travels when a worker's error is pickled.
     raise ours
+
+
+def call_or_log(label: str, method: str, redact: Redactor, call: Callable[[], Any]) -> None:
+    """Call where nobody can be told of an error, and log what `call_source` makes of it."""
+    try:
+        call_source(label, method, redact, call)
+    except SourceCallError as error:
+        logger.warning("%s", error)
 
 
 def _is_interrupt(error: BaseException) -> bool:

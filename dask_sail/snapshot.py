@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import threading
 import time
@@ -9,10 +10,11 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from .calls import call_source
+from .calls import call_or_log, call_source
 from .dask_compat import holders_of_this_task
-from .errors import SnapshotError
+from .errors import PlanError, SnapshotError
 from .options import SourceOptions
+from .planning import kind_of
 from .registry import SourceRef
 
 __all__ = ["OpenedSnapshot", "collect_soon", "open_snapshot"]
@@ -28,13 +30,13 @@ class OpenedSnapshot:
         self,
         label: str,
         name: str,
-        keeper: Any = None,
+        close: Callable[[], None] | None = None,
         is_needed: Callable[[], bool] | None = None,
     ) -> None:
         self.label = label
         self.name = name
-        if keeper is not None:
-            weakref.finalize(self, _release, keeper, is_needed)
+        if close is not None:
+            weakref.finalize(self, _release, close, is_needed)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if not _in_distributed_worker():
@@ -47,18 +49,18 @@ class OpenedSnapshot:
         return OpenedSnapshot, (self.label, self.name)
 
 
-def _release(keeper: Any, is_needed: Callable[[], bool] | None) -> None:
+def _release(close: Callable[[], None], is_needed: Callable[[], bool] | None) -> None:
     if is_needed is None:
-        keeper.close()
+        close()
         return
     try:
         # In a thread of its own: it asks the scheduler, and this may be the thread that answers.
-        threading.Thread(target=_close_when_free, args=(keeper, is_needed), daemon=True).start()
+        threading.Thread(target=_close_when_free, args=(close, is_needed), daemon=True).start()
     except RuntimeError:  # the interpreter is shutting down
-        keeper.close()
+        close()
 
 
-def _close_when_free(keeper: Any, is_needed: Callable[[], bool]) -> None:
+def _close_when_free(close: Callable[[], None], is_needed: Callable[[], bool]) -> None:
     """Close, but not before the last copy of the result is gone from the cluster.
 
     Dask moves results and drops what it takes for a superfluous copy, this one too: other workers
@@ -68,7 +70,7 @@ def _close_when_free(keeper: Any, is_needed: Callable[[], bool]) -> None:
         while is_needed():
             time.sleep(0.2)
     finally:
-        keeper.close()
+        close()
 
 
 def _in_distributed_worker() -> bool:
@@ -110,7 +112,15 @@ def open_snapshot(ref: SourceRef, options: SourceOptions, run: str) -> OpenedSna
     keeper = call_source(
         ref.label, "open_snapshot", redact, lambda: source.open_snapshot(resolved.copy())
     )
-    return OpenedSnapshot(ref.label, str(keeper.name), keeper, is_needed)
+    name = getattr(keeper, "name", None)
+    if name is None or not callable(getattr(keeper, "close", None)):
+        raise PlanError(
+            ref.label,
+            "open_snapshot must return an object with a name and a method close(), "
+            f"got {kind_of(keeper)}",
+        )
+    close = functools.partial(call_or_log, ref.label, "close", redact, keeper.close)
+    return OpenedSnapshot(ref.label, str(name), close, is_needed)
 
 
 def collect_soon() -> None:

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from . import arrow
 from .batches import given_batches
-from .calls import call_source, is_transient
+from .calls import call_or_log, call_source, is_transient
 from .dask_compat import cancellation_of_this_task
 from .datasource import PartitionSpec, Scan
 from .errors import DivisionError, PlanError
@@ -168,7 +168,7 @@ def _batches(plan: ReadPlan, spec: PartitionSpec) -> Generator[pa.RecordBatch, N
     label = plan.source.label
     target = arrow.frame_schema(_select(plan.scan.schema, plan.scan.columns), label)
     source = plan.source.create(redact, spec)
-    with _turn(source, options, label, redact), _cancellation(source):
+    with _turn(source, options, label, redact), _cancellation(source, label, redact):
         left = plan.limit
         given = given_batches(plan.source.label, source, spec, options, plan.scan, redact)
         with contextlib.closing(given):
@@ -251,7 +251,7 @@ def _stop_if_cancelled() -> None:
 
 
 @contextlib.contextmanager
-def _cancellation(source: Any) -> Iterator[None]:
+def _cancellation(source: Any, label: str, redact: Redactor) -> Iterator[None]:
     """Tell a source that can stop a blocked call when its task is cancelled."""
     is_cancelled = cancellation_of_this_task()
     if is_cancelled is None or not hasattr(source, "cancel"):
@@ -262,7 +262,7 @@ def _cancellation(source: Any) -> Iterator[None]:
     def watch() -> None:
         while not done.wait(0.25):
             if is_cancelled():
-                source.cancel()
+                call_or_log(label, "cancel", redact, source.cancel)
                 return
 
     watcher = threading.Thread(target=watch, name="dask_sail-cancel", daemon=True)

@@ -292,10 +292,12 @@ def test_a_blocked_read_is_told_to_stop(cluster: str, tmp_path: Path) -> None:
 
         def cancel(self) -> None:
             self.stopped.set()
+            raise OSError("cannot log out hunter2")  # is nobody's affair, nor is the secret
 
     log = tmp_path / "log"
     with Client(cluster) as client:
-        future = client.compute(dd.read_python_source(Blocked, log=log).partitions[0])
+        blocked = dd.read_python_source(Blocked, log=log, password="hunter2")
+        future = client.compute(blocked.partitions[0])
         _until(lambda: log.exists() and log.read_text() == "begun")
         future.cancel()
         del future

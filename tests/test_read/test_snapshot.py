@@ -99,6 +99,35 @@ def test_each_computation_has_its_own(scheduler: str, log: Path) -> None:
     assert told(log) == ["open", "close"] * 4
 
 
+def test_what_is_no_snapshot_is_refused(log: Path) -> None:
+    class Wrong(Changing):
+        def open_snapshot(self, options: dict[str, str]) -> Any:
+            return "state 7"
+
+    frame = dd.read_python_source(Wrong, snapshot=True, log=log)
+    with pytest.raises(
+        dask_sail.PlanError, match=r"name and a method close\(\), got a builtins.str"
+    ):
+        frame.compute(scheduler="threads")
+
+
+def test_an_error_of_closing_is_logged_without_secrets(
+    log: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Stuck(Opened):
+        def close(self) -> None:
+            raise OSError("cannot log out hunter2")
+
+    class Sticking(Changing):
+        def open_snapshot(self, options: dict[str, str]) -> Opened:
+            return Stuck(Path(options["log"]))
+
+    frame = dd.read_python_source(Sticking, snapshot=True, log=log, password="hunter2")
+    assert len(frame.compute(scheduler="synchronous")) == 6
+    assert "Sticking: close raised OSError: cannot log out ***" in caplog.text
+    assert "hunter2" not in caplog.text + "".join(capfd.readouterr())
+
+
 def test_two_narrowings_in_one_computation_share_it(log: Path) -> None:
     frame = dd.read_python_source(Changing, snapshot=True, log=log)
     left, right = dask.compute(
