@@ -62,10 +62,11 @@ def _session(options: JDBCOptions) -> list[str]:
             f"/*M! SESSION max_statement_time = {seconds}, */"
             f" /*!50708 SESSION max_execution_time = {milliseconds}, */ "
         )
-    # With the collation that the server has for it, whatever a driver asks; and with time for a
-    # reader that is slow, as the default is a minute.
+    # With the collation that the server has for it, whatever a driver asks; with time for a reader
+    # that is slow, as the default is a minute; and with all rows, whatever the server's default.
     settings = (
-        f"NAMES utf8mb4, {limits}SESSION time_zone = '+00:00', SESSION net_write_timeout = 600"
+        f"NAMES utf8mb4, {limits}SESSION time_zone = '+00:00', SESSION net_write_timeout = 600, "
+        f"SESSION sql_select_limit = {2**64 - 1}"
     )
     first = [options.session_init_statement] if options.session_init_statement else []
     return [*first, f"SET {settings}", "SET SESSION TRANSACTION READ ONLY"]

@@ -104,7 +104,13 @@ def _planned(ask: Ask, part: Part) -> int | None:
     """Return how many rows the server plans for."""
     where = f"WHERE {part.condition}" if part.condition else ""
     ((plan,),) = ask(f"EXPLAIN FORMAT=JSON {plain_select(part.options, '1', where)}")
-    counts = [_rows_of(table) for table in _tables(json.loads(plan))]
+    try:
+        tables = list(_tables(json.loads(plan)))
+    except (
+        ValueError
+    ):  # MariaDB does not escape the names that it quotes if sql_mode has ANSI_QUOTES
+        return None
+    counts = [_rows_of(table) for table in tables]
     return round(math.prod(counts)) if counts else None
 
 

@@ -315,7 +315,8 @@ def _error(exception: BaseException, options: JDBCOptions) -> JDBCError:
     if isinstance(exception, JDBCError):
         return exception
     text = redact(f"{exception}", options.secrets).strip()
-    if snag := snag_in(text):
+    # Without the query, which ADBC quotes: the words are in it before the server says them.
+    if snag := snag_in(_shortened(text)):
         kind, column = snag
         return ColumnValueError(column, f"holds {kind}", string_instead(column))
     if CHANGED in text:
@@ -349,7 +350,8 @@ def _shortened(text: str) -> str:
 _DESCRIBE = """
 SELECT t.typname, t.typtype, n.nspname = 'pg_catalog', format('%%I.%%I', n.nspname, t.typname),
        e.typname, en.nspname = 'pg_catalog' AND e.typtype = 'b',
-       EXISTS (SELECT FROM pg_collation WHERE NOT collisdeterministic)
+       EXISTS (SELECT FROM pg_collation WHERE NOT collisdeterministic),
+       current_setting('server_encoding') <> 'UTF8'
 FROM unnest(%s::oid[]) WITH ORDINALITY AS wanted(oid, position)
 JOIN pg_type t ON t.oid = wanted.oid
 JOIN pg_namespace n ON n.oid = t.typnamespace
@@ -360,6 +362,8 @@ ORDER BY position
 _KINDS = {"e": "enum ", "c": "composite ", "r": "range ", "m": "multirange "}
 _UNSURE = " collate nondeterministic"
 """Mark on texts of a database in which equal need not mean the same bytes."""
+_ENCODED = " not in UTF8"
+"""Mark on texts of a database that knows some characters alone, and refuses a query with others."""
 
 
 def _describe(options: JDBCOptions, sql: str) -> list[Column]:
@@ -398,14 +402,17 @@ def _type_name(
     element: str | None,
     element_built_in: bool | None,
     odd_collations: bool,
+    odd_encoding: bool,
 ) -> str:
     if element is not None:
         known = built_in and element_built_in
         return f"{_modified(element, modifier)}[]" if known else f"{qualified}[]"
     if not built_in:
         return _KINDS.get(kind, "") + qualified
-    mark = _UNSURE if odd_collations and name in ("text", "varchar") else ""
-    return _modified(name, modifier) + mark
+    if name in ("text", "varchar"):
+        mark = _UNSURE if odd_collations else _ENCODED if odd_encoding else ""
+        return _modified(name, modifier) + mark
+    return _modified(name, modifier)
 
 
 def _modified(name: str, modifier: int) -> str:
@@ -423,7 +430,7 @@ _NUMERIC = re.compile(r"numeric\((\d+),(-?\d+)\)")
 
 def _base(database_type: str) -> str:
     """Return the name without modifiers and marks."""
-    return database_type.removesuffix(_UNSURE).partition("(")[0]
+    return database_type.removesuffix(_UNSURE).removesuffix(_ENCODED).partition("(")[0]
 
 
 def _arrow_type(database_type: str) -> pa.DataType:
@@ -624,6 +631,8 @@ def _condition(column: Column, op: str, values: Sequence[Any]) -> str | None:
     if kind is None or column.arrow_type != _arrow_type(column.database_type):
         return None  # texts and their likes order by rules that Arrow does not know
     if column.database_type.endswith(_UNSURE) or not all(is_a(value, kind) for value in values):
+        return None
+    if column.database_type.endswith(_ENCODED) and not all(value.isascii() for value in values):
         return None
     if name == "float4" and not all(fits_float32(value) for value in values):
         return None

@@ -130,6 +130,22 @@ def test_len_counts_and_inspect_estimates(uneven: dict[str, str], database: Any)
     database.run("DROP TABLE changed")
 
 
+@pytest.mark.mariadb
+def test_where_names_stand_in_double_quotes(databases: Callable[[str], Any]) -> None:
+    # MariaDB's plan in JSON is none then: it prints such names as they are, within its own quotes.
+    database = databases("mariadb")
+    database.run(
+        "DROP TABLE IF EXISTS quoted",
+        "CREATE TABLE quoted (id INTEGER PRIMARY KEY)",
+        "INSERT INTO quoted SELECT seq FROM seq_1_to_100",
+    )
+    mode = {"sessionInitStatement": "SET sql_mode = 'ANSI_QUOTES'"}
+    known = expected(database.options | mode | CUT | {"dbtable": "quoted"})
+    assert [exact for _, exact, _ in known] == [False] * 4
+    frame = dd.read_python_source("jdbc", options=database.options | mode | CUT, dbtable="quoted")
+    assert sorted(frame.compute().id) == list(range(1, 101))
+
+
 def test_pages_of_a_table(databases: Callable[[str], Any], postgres: str) -> None:
     database = databases("postgresql")
     database.run(

@@ -90,6 +90,20 @@ def test_a_session_is_in_utc_and_in_utf8_with_the_servers_collation(
     assert row == {"zone": "+00:00", "encoding": "utf8mb4", "mode": mode}
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_limit_of_the_servers_cuts_rows_off(
+    server: dict[str, str], mariadb: str, db: Any, engine: str
+) -> None:
+    query = "SELECT 1 AS n UNION ALL SELECT 2 UNION ALL SELECT 3"
+    db.execute("SET GLOBAL sql_select_limit = 2")
+    try:
+        with connected(mariadb) as other:
+            assert other.cursor().execute(query) == 2
+        assert read(server | {"query": query}, engine)["n"].to_pylist() == [1, 2, 3]
+    finally:
+        db.execute("SET GLOBAL sql_select_limit = DEFAULT")
+
+
 def test_each_engine_compares_texts_alike(server: dict[str, str]) -> None:
     query = "SELECT @@collation_connection AS a"
     assert len({value(server, query, engine) for engine in ENGINES}) == 1

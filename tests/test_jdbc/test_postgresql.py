@@ -531,6 +531,23 @@ def test_decimals_are_not_floats_on_the_way(shop: dict[str, str]) -> None:
         assert read(options | {"engine": engine})["a"].to_pylist() == exact
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_error_beside_a_column_of_arrays_is_told_as_it_is(
+    shop: dict[str, str], postgres: str, engine: str
+) -> None:
+    # The words that the server is to say of such a column are in the query, which ADBC quotes.
+    source, options = JDBCArrowDataSource(), shop | {"dbtable": "lists", "engine": engine}
+    with psycopg.connect(postgres, autocommit=True) as db:
+        db.execute("DROP TABLE IF EXISTS lists")
+        db.execute("CREATE TABLE lists AS SELECT ARRAY[1] AS a, 1 AS b")
+        scan = Scan(source.infer_schema(options), ("a", "b"))
+        (spec,) = source.plan_partitions(options)
+        db.execute("ALTER TABLE lists DROP COLUMN b")
+        with pytest.raises(QueryError, match='column "b" does not exist'):
+            list(source.scan_partition(spec, options, scan))
+        db.execute("DROP TABLE lists")
+
+
 @pytest.fixture(scope="module")
 def encoded(shop: dict[str, str], postgres: str) -> Iterator[Callable[[str], dict[str, str]]]:
     """From an encoding to options of a database in it, with texts ``é`` and ``''``."""
@@ -562,6 +579,24 @@ def test_a_server_of_another_encoding_is_read_right(
     options = encoded("LATIN1")
     for engine in ENGINES:
         assert sorted(read(options | {"engine": engine})["t"].to_pylist()) == ["", "é"]
+
+
+def test_a_text_that_the_servers_encoding_lacks_equals_none_of_its_rows(
+    encoded: Callable[[str], dict[str, str]],
+) -> None:
+    options = encoded("LATIN1")
+    source = JDBCArrowDataSource()
+    schema = source.infer_schema(options)
+    for engine in ENGINES:
+        (spec,) = source.plan_partitions(options | {"engine": engine})
+        for op, text in (("==", "\U0001f600"), ("in", ("€", ""))):
+            scan = Scan(schema, ("t",), (Compared("t", op, text),))
+            batches = source.scan_partition(spec, options, scan)
+            # Not asked of the server, so the worker will filter.
+            assert sorted(t for b in batches for t in b["t"].to_pylist()) == ["", "é"]
+        scan = Scan(schema, ("t",), (Compared("t", "==", ""),))
+        (batch,) = source.scan_partition(spec, options, scan)
+        assert batch["t"].to_pylist() == [""]
 
 
 @pytest.mark.parametrize("cuts", [{"divisions": '["a", "é", "€"]'}, {"numPartitions": "3"}])
