@@ -110,7 +110,7 @@ class RegisteredSources(Sequence[RegisteredSource]):
         return len(self._found)
 
     def __repr__(self) -> str:
-        return "\n".join(map(str, self._found)) or f"no package announces a source in {GROUP}"
+        return "\n".join(map(str, self._found)) or f"no package announces such a source in {GROUP}"
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(repr(self))}</pre>"
