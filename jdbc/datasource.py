@@ -431,22 +431,28 @@ class _Index:
     def divisions(self, ranges: Sequence[Range]) -> list[Any] | None:
         """Return the values where ascending ranges meet, with both ends; None if unknown."""
         _, kind = self._key
-        if self.column.arrow_type != kind:  # customSchema makes other values, in another order
+        own = self.column.arrow_type
+        # customSchema makes other values, in another order; decimals of whole numbers keep it.
+        if own != kind and not (pa.types.is_integer(kind) and pa.types.is_decimal(own)):
             self._refuse_given_divisions()
             return None
         self._refuse(null_test(self.dialect, self.column), "NULLs")
-        inner = [_key_value(piece.lower, kind) for piece in ranges[1:]]
+        inner = [self._value(bound_value(piece.lower, kind)) for piece in ranges[1:]]
         if self.options.divisions:
             positions = division_positions(self.options, kind)
-            low, high = (_key_value(end, kind) for end in (positions[0], positions[-1]))
+            low, high = (bound_value(end, kind) for end in (positions[0], positions[-1]))
             self._refuse(self._outside(low, high), f"values outside of {low} to {high}")
-            return [low, *inner, high]
+            return [self._value(low), *inner, self._value(high)]
         low, high = self._edge(""), self._edge(" DESC")
         if low is None:
             return None  # there are no rows
         if high != high:
             raise self._error("NaN")
         return [min([low, *inner[:1]]), *inner, max([*inner[-1:], high])]
+
+    def _value(self, value: Any) -> Any:
+        """Return a value as the column's are; pandas compares no int beyond 64 bits."""
+        return Decimal(value) if pa.types.is_decimal(self.column.arrow_type) else value
 
     @property
     def _key(self) -> tuple[str, pa.DataType]:
@@ -491,12 +497,6 @@ class _Index:
         read = _Read(self.dialect, options, {"engine": self.engine}, [self.column])
         batches = list(read.batches(self.cancellation))
         return pa.Table.from_batches(batches).column(0)[0].as_py() if batches else None
-
-
-def _key_value(position: Any, kind: pa.DataType) -> Any:
-    """Return a place in a column as its values come; pandas compares no int beyond 64 bits."""
-    value = bound_value(position, kind)
-    return Decimal(value) if pa.types.is_decimal(kind) else value
 
 
 def _check_snapshot(options: JDBCOptions) -> None:

@@ -571,3 +571,34 @@ def test_every_error_is_of_the_package(seven: dict[str, str]) -> None:
             options |= {"lowerBound": "0", "upperBound": "9", "numPartitions": "2"}
         with pytest.raises(JDBCError, match=r"nope|'x'"):
             scan(options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dbtable": "wide", "partitionColumn": "huge"},
+        {"dbtable": "wide", "partitionColumn": "n", "customSchema": "n DECIMAL(38, 0)"},
+    ],
+    ids=["hugeint", "customSchema"],
+)
+@pytest.mark.parametrize("divisions", [None, [-(10**23), 0, 5 * 10**21, 10**23]])
+def test_an_index_of_whole_numbers_that_come_as_decimals_has_divisions(
+    tmp_path: Path, options: dict[str, str], divisions: list[int] | None
+) -> None:
+    unit = 10**21 if options["partitionColumn"] == "huge" else 1
+    with duckdb.connect(f"{tmp_path}/wide.duckdb") as db:
+        db.execute("CREATE TABLE wide (n BIGINT, huge HUGEINT)")
+        db.execute(f"INSERT INTO wide SELECT n, n * {10**21}::HUGEINT FROM range(-50, 50) AS r(n)")
+    cut = {"numPartitions": "4"}
+    if divisions is not None:
+        cut = {"divisions": str([place * unit // 10**21 for place in divisions])}
+    frame = dd.read_python_source(
+        "jdbc",
+        options=options | cut,
+        url=f"jdbc:duckdb:{tmp_path}/wide.duckdb",
+        index=options["partitionColumn"],
+    )
+    assert frame.known_divisions
+    assert frame.npartitions > 2
+    assert [int(key) for key in frame.compute().index] == [n * unit for n in range(-50, 50)]
+    assert len(frame.loc[Decimal(7 * unit) :].compute()) == 43
