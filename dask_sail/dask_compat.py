@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import tempfile
 from collections.abc import Callable
@@ -40,7 +41,9 @@ from dask.dataframe.dask_expr._expr import (
     Tail,
     determine_column_projection,
 )
-from dask.dataframe.dask_expr._reductions import Len
+from dask.dataframe.dask_expr._groupby import Mean as GroupByMean
+from dask.dataframe.dask_expr._groupby import Var as GroupByVar
+from dask.dataframe.dask_expr._reductions import Len, Var
 from dask.dataframe.dask_expr.io.io import BlockwiseIO
 from dask.system import CPU_COUNT
 
@@ -59,6 +62,8 @@ __all__ = [
     "Elemwise",
     "Expr",
     "Filter",
+    "GroupByMean",
+    "GroupByVar",
     "Head",
     "Index",
     "Invert",
@@ -72,13 +77,16 @@ __all__ = [
     "Or",
     "PartitionsFiltered",
     "Projection",
+    "ReductionInternals",
     "SortInternals",
     "Tail",
     "Task",
     "TaskRef",
+    "Var",
     "ask_scheduler",
     "cancellation_of_this_task",
     "determine_column_projection",
+    "find_reduction_internals",
     "find_sort_internals",
     "holders_of_this_task",
     "new_collection",
@@ -242,6 +250,61 @@ def find_sort_internals() -> SortInternals | None:
     )
     steps = ["frame", "new_divisions", "ascending", "na_position"]
     return found if is_known and found.SetPartitionsPre._parameters == steps else None
+
+
+@dataclass(frozen=True)
+class ReductionInternals:
+    """Where Dask adds up what the partitions gave.
+
+    Attributes
+    ----------
+    Sum
+        The expression of ``sum()``, and the base of that of ``prod()``; ``mean()`` becomes one.
+    GroupBySum, GroupByProd, Aggregation
+        Those of groups; the last one is ``agg()``.
+    sum, prod
+        What ``agg()`` calls on the groups.
+    """
+
+    Sum: Any
+    GroupBySum: Any
+    GroupByProd: Any
+    Aggregation: Any
+    sum: Any
+    prod: Any
+
+
+def find_reduction_internals() -> ReductionInternals | None:
+    """Return Dask's sums if they are as `dask_sail.reductions` knows them, else None."""
+    try:
+        from dask.dataframe.dask_expr import _groupby, _reductions
+        from dask.utils import M
+
+        found = ReductionInternals(
+            Sum=_reductions.Sum,
+            GroupBySum=_groupby.Sum,
+            GroupByProd=_groupby.Prod,
+            Aggregation=_groupby.DecomposableGroupbyAggregation,
+            sum=M.sum,
+            prod=M.prod,
+        )
+        sums = (found.Sum, found.GroupBySum, found.GroupByProd)
+        kwargs = [getattr(cls, "aggregate_kwargs", None) for cls in sums]
+        kwargs.append(found.Sum.combine_kwargs)
+        args = found.Aggregation.agg_args
+        steps = [Var.reduction_chunk, Var.reduction_combine, Var.reduction_aggregate]
+        combines = [cls.reduction_combine for cls in (GroupByMean, GroupByVar)]
+    except (ImportError, AttributeError):
+        return None
+    is_known = (
+        all(isinstance(one, property) for one in kwargs)
+        and isinstance(args, functools.cached_property)
+        and issubclass(_reductions.Prod, found.Sum)
+        and [[*inspect.signature(one).parameters] for one in steps]
+        == [["x", "skipna"], ["parts", "skipna"], ["vals", "ddof", "skipna"]]
+        and all([*inspect.signature(one).parameters][:2] == ["g", "levels"] for one in combines)
+    )
+    return found if is_known else None
 
 
 def holders_of_this_task() -> Callable[[], bool] | None:

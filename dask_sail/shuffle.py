@@ -28,7 +28,7 @@ from dask.dataframe.dispatch import (
 from dask.dataframe.extensions import make_scalar
 from distributed import Client, Worker, WorkerPlugin, get_worker
 
-from . import sorting
+from . import reductions, sorting
 from .errors import ClusterError
 
 __all__ = ["ShufflePlugin", "ensure_on_cluster", "register"]
@@ -56,6 +56,7 @@ def register() -> None:
     # Without these, Dask raises on the sum, minimum or maximum of such a column.
     make_scalar.register((Decimal, datetime.date, datetime.time), _same_scalar)
     sorting.register()
+    reductions.register()
 
 
 def _same_scalar(scalar: _T) -> _T:

@@ -96,6 +96,7 @@ _SLOW = (
     "test_push_down.py",
     "test_reaching.py",
     "test_read_sql.py",
+    "test_reductions.py",
     "test_shuffle.py",
     "test_site.py",
     "test_snapshot.py",
