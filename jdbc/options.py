@@ -94,8 +94,10 @@ def _flag(name: str, text: str) -> bool:
 
 
 def _whole(name: str, text: str) -> int:
-    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text.strip()):
-        raise OptionError(name, f"must be a whole number, got {text!r}", "write e.g. '8'")
+    found = re.fullmatch(r"[+-]?([0-9]+)", text.strip())
+    if found is None or len(found[1]) > 18:
+        size = " of at most 18 digits" if found else ""
+        raise OptionError(name, f"must be a whole number{size}, got {text!r}", "write e.g. '8'")
     return int(text)
 
 

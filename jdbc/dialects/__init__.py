@@ -343,7 +343,7 @@ def dialect_for(name: str) -> Dialect:
     Raises
     ------
     OptionError
-        If this version cannot read such a database.
+        If this version cannot read such a database, or several packages say that they can.
     """
     dialect: Dialect
     if name in _registered:
@@ -351,8 +351,16 @@ def dialect_for(name: str) -> Dialect:
     if name in _MODULES:
         dialect = import_module(f".{_MODULES[name]}", __name__).DIALECT
         return dialect
-    for entry in entry_points(group=DIALECT_GROUP, name=name):
-        dialect = entry.load()
+    announced = list(entry_points(group=DIALECT_GROUP, name=name))
+    if len({entry.value for entry in announced}) > 1:
+        packages = sorted({f"{e.dist.name} {e.dist.version}" for e in announced if e.dist})
+        raise OptionError(
+            "url",
+            f"is of {name!r}, a database that {' and '.join(packages)} announce",
+            "uninstall all but one",
+        )
+    if announced:
+        dialect = announced[0].load()
         return dialect
     raise OptionError(
         "url",

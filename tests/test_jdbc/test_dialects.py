@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -408,3 +409,20 @@ def test_its_types_travel_in_the_schema(name: str) -> None:
     assert json.dumps([str(row.arrow) for row in dialect.types])
     error = dialect.error(RuntimeError("x"), options(name))
     assert f"{pickle.loads(pickle.dumps(error))}" == f"{error}"
+
+
+def test_a_database_that_two_packages_announce_is_an_error_that_names_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package, place in (("one", "jdbc.dialects.sqlite"), ("two", "jdbc.dialects.duckdb")):
+        info = tmp_path / f"{package}-1.{len(place)}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Name: {package}\nVersion: 1.{len(place)}\n")
+        (info / "entry_points.txt").write_text(f"[jdbc.dialects]\nnewbase = {place}:DIALECT\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        OptionError, match=r"'newbase', a database that one 1\.20 and two 1\.20 announce; uninstall"
+    ):
+        dialect_for("newbase")
+    (tmp_path / "two-1.20.dist-info" / "entry_points.txt").unlink()
+    assert dialect_for("newbase").name == "sqlite"
