@@ -327,6 +327,9 @@ class JDBCOptions:
             If an option is missing, unknown or malformed, or contradicts another one.
         """
         given = _relevant(_by_lower_key(raw))
+        for name, text in given.values():
+            if "\0" in text:
+                raise OptionError(name, "holds a NUL, where drivers end a text", "remove it")
         known = _named_fields()
         extra = [item for key, item in given.items() if key not in known]
         if "url" not in given:

@@ -129,6 +129,8 @@ BOUNDS = {"partitionColumn": "id", "lowerBound": "1", "upperBound": "2", "numPar
         ({"zzz": "1"}, "'zzz' is not an option of jdbc; leave it out"),
         ({"DBTABLE": "u"}, "'DBTABLE' is also given as 'dbtable'"),
         ({"fetchsize": "many"}, "'fetchsize' must be a whole number, got 'many'"),
+        ({"dbtable": "t\0"}, "'dbtable' holds a NUL, where drivers end a text; remove it"),
+        ({"ApplicationName": "a\0b"}, "'ApplicationName' holds a NUL"),
         ({"fetchsize": "9" * 19}, "'fetchsize' must be a whole number of at most 18 digits, got"),
         ({"fetchsize": "-1"}, "'fetchsize' must be a whole number from 0 up, got '-1'"),
         ({"fetchsize": "1e5"}, "got '1e5'"),
