@@ -6,7 +6,7 @@ has it when it has the methods.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -24,6 +24,7 @@ __all__ = [
     "SupportsConcurrency",
     "SupportsDescription",
     "SupportsDivisions",
+    "SupportsOptionNames",
     "SupportsScan",
     "SupportsSnapshot",
     "SupportsStatistics",
@@ -57,6 +58,19 @@ class PythonDataSource(Protocol):
         self, spec: PartitionSpec, options: dict[str, str], /
     ) -> Iterator[pa.RecordBatch]:
         """Yield the rows of one partition, in batches whose columns are matched by name."""
+        ...
+
+
+@runtime_checkable
+class SupportsOptionNames(Protocol):
+    """A source that names the options it takes, so that a misspelt one is an error."""
+
+    def option_names(self) -> Collection[str]:
+        """Return the names of all options, which match ignoring case.
+
+        Runs before ``infer_schema`` and before ``plan_partitions``, where they run. An option of
+        any other name is an `OptionError` that says which name is near.
+        """
         ...
 
 

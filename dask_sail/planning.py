@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from numbers import Integral
@@ -18,14 +17,16 @@ import pyarrow as pa
 from .arrow import frame_schema
 from .calls import call_source
 from .datasource import PartitionSpec, PartitionStatistics, Scan
-from .errors import PlanError, SchemaError
+from .errors import OptionError, PlanError, SchemaError
 from .options import CaseInsensitiveDict, Redactor, SourceOptions
 from .predicate import LiteralError, Predicate, typed_literal
 from .registry import SourceRef
+from .spelling import nearest
 
 __all__ = [
     "Plan",
     "Specs",
+    "check_option_names",
     "infer_schema",
     "kind_of",
     "plan_scan",
@@ -99,6 +100,7 @@ def plan_source(
     resolved, redact = options.resolve()
     label = ref.label
     source = ref.create(redact)
+    check_option_names(label, source, resolved, redact)
     if schema is None:
         schema = _inferred(label, source, resolved, redact)
     frame_schema(schema, label)
@@ -123,15 +125,55 @@ def plan_source(
 def infer_schema(ref: SourceRef, options: SourceOptions) -> pa.Schema:
     """Ask a source for its schema alone, in this process."""
     resolved, redact = options.resolve()
-    return _inferred(ref.label, ref.create(redact), resolved, redact)
+    source = ref.create(redact)
+    check_option_names(ref.label, source, resolved, redact)
+    return _inferred(ref.label, source, resolved, redact)
 
 
 def plan_specs(ref: SourceRef, options: SourceOptions) -> tuple[Specs, bool]:
     """Ask a source for its partitions, and whether they want a snapshot, in this process."""
     resolved, redact = options.resolve()
     source = ref.create(redact)
+    check_option_names(ref.label, source, resolved, redact)
     specs = _planned(ref.label, source, resolved, redact)
     return specs, _wants_snapshot(ref.label, source, resolved, redact)
+
+
+def check_option_names(
+    label: str, source: Any, options: CaseInsensitiveDict, redact: Redactor
+) -> None:
+    """Refuse an option that a source does not name; a source without the ability takes any.
+
+    Raises
+    ------
+    OptionError
+        If there is such an option; its value is not shown.
+    PlanError
+        If ``option_names`` gives no names.
+    """
+    if not hasattr(source, "option_names"):
+        return
+
+    def ask() -> Any:
+        given = source.option_names()
+        is_many = isinstance(given, Collection) and not isinstance(given, str | bytes)
+        return list(given) if is_many else given
+
+    names = call_source(label, "option_names", redact, ask)
+    if not isinstance(names, list):
+        raise PlanError(
+            label, f"option_names must return a collection of str, got {kind_of(names)}"
+        )
+    if strangers := [name for name in names if not isinstance(name, str)]:
+        raise PlanError(label, f"option_names must give str alone, got {kind_of(strangers[0])}")
+    known = {name.lower() for name in names}
+    for option in options:
+        if option.lower() not in known:
+            listed = ", ".join(map(repr, sorted(names, key=str.lower)))
+            takes = f"it takes {listed:.300}" if names else "it takes none"
+            raise OptionError(
+                option, f"is none of the source {label!r}", nearest(option, names, takes)
+            )
 
 
 def _inferred(label: str, source: Any, options: CaseInsensitiveDict, redact: Redactor) -> pa.Schema:
@@ -173,8 +215,7 @@ def _is_scalar(planned: Any) -> bool:
 
 def _check_index(label: str, index: str | None, schema: pa.Schema) -> None:
     if index is not None and index not in schema.names:
-        near = difflib.get_close_matches(str(index), schema.names, 3)
-        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"has: {schema.names}"
+        hint = nearest(str(index), schema.names, f"has: {schema.names}")
         raise SchemaError(label, f"index={index!r} is no column of the source; {hint:.300}")
 
 

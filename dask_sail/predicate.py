@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
-import difflib
 import functools
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .errors import FilterError, PythonDataSourceError
+from .spelling import nearest
 
 __all__ = [
     "Condition",
@@ -625,9 +625,5 @@ def _column_type(column: str, schema: pa.Schema) -> pa.DataType:
 
 def _nearest(name: str, known: Iterable[str]) -> str:
     names = sorted(known, key=operator.methodcaller("lower"))
-    lowered = {each.lower(): each for each in names}
-    near = [lowered[each] for each in difflib.get_close_matches(name.lower(), lowered, n=3)]
-    if near:
-        return f"did you mean {' or '.join(map(repr, near))}?"
     more = ", ..." if len(names) > 20 else ""
-    return f"there are {', '.join(map(repr, names[:20]))}{more}"
+    return nearest(name, names, f"there are {', '.join(map(repr, names[:20]))}{more}")

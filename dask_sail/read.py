@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from .expr import ReadPythonSource, SourceHandle, division_bounds
 from .options import SourceOptions
 from .predicate import parse_filters
 from .registry import SourceRef, find_source
+from .spelling import nearest
 
 __all__ = ["read_python_source"]
 
@@ -76,7 +76,8 @@ def read_python_source(
     SourceNotFoundError, SourceDefinitionError
         If there is no such source, or it is none.
     OptionError
-        If an option has no plain spelling, is given twice, or refers to nothing.
+        If an option has no plain spelling, is given twice, refers to nothing, or is none of a
+        source that names its options.
     SchemaError, PlanError
         If what ``infer_schema`` or ``plan_partitions`` give breaks the contract.
     SourceCallError
@@ -160,12 +161,9 @@ def _columns(
     names = [columns] if isinstance(columns, str) else list(columns)
     for name in names:
         if name not in schema.names:
-            near = difflib.get_close_matches(str(name), schema.names, 3)
-            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "it has "
+            hint = nearest(str(name), schema.names, f"it has {', '.join(schema.names)[:300]}")
             raise SchemaError(
-                label,
-                f"columns= names {name!r}, which is no column of the source; "
-                f"{hint if near else hint + ', '.join(schema.names)[:300]}",
+                label, f"columns= names {name!r}, which is no column of the source; {hint}"
             )
     if len(set(names)) < len(names):
         raise SchemaError(label, f"columns= names a column twice: {names!r:.300}; name each once")

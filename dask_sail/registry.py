@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import hashlib
 import importlib
@@ -32,6 +31,7 @@ from .errors import (
 )
 from .options import Redactor
 from .registered import RegisteredSource, sources
+from .spelling import nearest
 
 __all__ = ["SourceRef", "find_source", "source_by_path"]
 
@@ -142,8 +142,7 @@ def _import_class(label: str, path: str) -> type[Any]:
         try:
             target = getattr(target, name)
         except AttributeError:
-            near = difflib.get_close_matches(name, dir(target), 3)
-            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "check the spelling"
+            hint = nearest(name, dir(target), "check the spelling")
             raise SourceNotFoundError(label, f"{module_name!r} has no {name!r}; {hint}") from None
     return _checked_class(label, target)
 
@@ -291,13 +290,11 @@ def _registered(name: str) -> RegisteredSource:
     found = sources(name)
     if not found:
         names = sorted({source.name for source in sources()})
-        spelt = {other.lower(): other for other in names}
-        near = difflib.get_close_matches(name.lower(), spelt, 1)
-        hint = f"did you mean {spelt[near[0]]!r}? " if near else ""
+        told = f"{nearest(name, names, '')} Registered: {', '.join(names) or 'none'}.".lstrip()
         raise SourceNotFoundError(
             name,
-            f"no source of this name is registered; {hint}Registered: {', '.join(names) or 'none'}."
-            " A class that is not registered is given as itself, or as 'module:Class'",
+            f"no source of this name is registered; {told} A class that is not "
+            "registered is given as itself, or as 'module:Class'",
         )
     if found[0].problem is not None:
         raise SourceNotFoundError(name, found[0].problem)

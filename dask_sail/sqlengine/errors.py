@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from .. import spelling
 from ..errors import PythonDataSourceError
 
 __all__ = [
@@ -138,11 +138,9 @@ class SQLStatementError(SQLQueryError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``did you mean ...?`` for a name, or what there is if nothing is near."""
-    spellings = {one.lower(): one for one in known}
-    near = difflib.get_close_matches(name.lower(), spellings, 3)
-    if near:
-        return f"did you mean {' or '.join(repr(spellings[one]) for one in near)}?"
-    return f"there is {', '.join(map(repr, spellings.values())) or 'none':.300}"
+    names = [*known]
+    there_is = f"there is {', '.join(map(repr, names)) or 'none':.300}"
+    return spelling.nearest(name, names, there_is)
 
 
 _AT = re.compile(r" at Line: (\d+), Column: (\d+)")

@@ -17,7 +17,7 @@ from ..batches import given_batches
 from ..calls import call_source
 from ..datasource import PartitionSpec, Scan
 from ..options import CaseInsensitiveDict, Redactor, SourceOptions
-from ..planning import Plan, plan_source
+from ..planning import Plan, check_option_names, plan_source
 from ..predicate import Predicate
 from ..registry import SourceRef, find_source
 
@@ -66,6 +66,11 @@ class Reading:
     def schema(self) -> pa.Schema:
         """Columns and types as frames carry them."""
         return frame_schema(self.plan.schema, self.label)
+
+    def check_option_names(self) -> None:
+        """Raise what planning raises for options of other names than the source gives, if any."""
+        options, redact = self.given.resolve()
+        check_option_names(self.label, self.ref.create(redact), options, redact)
 
     def options(self) -> CaseInsensitiveDict:
         """What the source is handed, a new one each time."""

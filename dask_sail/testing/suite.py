@@ -31,7 +31,7 @@ from .. import planning
 from ..arrow import frame_schema, to_table
 from ..calls import call_source
 from ..datasource import PartitionSpec, Scan
-from ..errors import DivisionError, PythonDataSourceError, SourceCallError
+from ..errors import DivisionError, OptionError, PythonDataSourceError, SourceCallError
 from ..options import SECRET_NAME, CaseInsensitiveDict, Redactor, SourceOptions
 from ..predicate import Predicate, apply
 from ..read import read_python_source
@@ -135,6 +135,8 @@ class PythonDataSourceSuite:
         """The source and its options, planned; with a snapshot if the options ask for one."""
         with _otherwise_told_by("test_the_class_is_a_source"):
             found = Reading.of(source, options)
+        with _otherwise_told_by("test_options_have_names"):
+            found.check_option_names()
         with _otherwise_told_by("test_the_plan_can_be_made"):
             has_snapshot, _ = found.plan.has_snapshot, found.schema
         with _otherwise_told_by("test_a_limit_of_reads_is_a_key_and_a_count"):
@@ -174,12 +176,32 @@ class PythonDataSourceSuite:
             found = Reading.of(source, options)
             pickle.loads(pickle.dumps(found.ref)).create()
 
+    def test_options_have_names(
+        self,
+        rule: Rule,
+        source: Any,
+        options: Mapping[str, Any],
+        bad_options: Mapping[str, Any],
+        empty_options: Mapping[str, Any] | None,
+    ) -> None:
+        """option_names() gives every option that the source takes: any other one is refused."""
+        with _otherwise_told_by("test_the_class_is_a_source"):
+            found = Reading.of(source, options)
+        if not found.has("option_names"):
+            pytest.skip("the source names no options")
+        # What is wrong with a bad one is its value: it must not be refused for its name.
+        with rule.holds("return the names of all options, as a tuple or set of str"):
+            for given in (options, bad_options, empty_options or {}):
+                Reading.of(source, given).check_option_names()
+
     def test_the_plan_can_be_made(
         self, rule: Rule, source: Any, options: Mapping[str, Any]
     ) -> None:
         """infer_schema gives a pyarrow.Schema, plan_partitions a list of JSON dicts."""
         with _otherwise_told_by("test_the_class_is_a_source"):
             found = Reading.of(source, options)
+        with _otherwise_told_by("test_options_have_names"):
+            found.check_option_names()
         with rule.holds("correct the method that the message names"):
             frame_schema(found.plan.schema, found.label)
             list(found.plan.specs)
@@ -774,6 +796,8 @@ class PythonDataSourceSuite:
                 list(other.plan.specs)
             except SourceCallError as error:
                 told = str(error.args[2])
+            except OptionError as error:
+                told = str(error)
             else:
                 rule.broken(
                     f"{said} planned {len(other.plan.specs)} partitions",

@@ -44,6 +44,9 @@ class FlightTable:
         self._reader: Any = None
         self._is_cancelled = False
 
+    def option_names(self) -> tuple[str, ...]:
+        return "location", "path", "token", "seconds"
+
     def infer_schema(self, options: dict[str, str]) -> pa.Schema:
         with connected(options, home(options)) as (client, how):
             return client.get_flight_info(descriptor(options), how).schema

@@ -50,6 +50,9 @@ class DynamoDBItems:
     default from where AWS's own tools have it.
     """
 
+    def option_names(self) -> tuple[str, ...]:
+        return "table", "segments", "pageItems", "consistent", *CLIENT
+
     def infer_schema(self, options: dict[str, str]) -> pa.Schema:
         return SCHEMA
 

@@ -44,6 +44,9 @@ class FlightSQLTable:
         self._cursor: Any = None
         self._is_cancelled = False
 
+    def option_names(self) -> tuple[str, ...]:
+        return "uri", "table", "token", "key", "partitions", "quote", "seconds"
+
     def infer_schema(self, options: dict[str, str]) -> pa.Schema:
         # Asked for without rows: not every server answers GetSchema, or prepares statements.
         with results(f"SELECT * FROM {table(options)} WHERE 1 = 0", options) as reader:  # noqa: S608 - the user names the table

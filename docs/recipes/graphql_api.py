@@ -67,6 +67,9 @@ class GraphQLOrders:
     ``days`` per partition (31); ``token``; ``pageSize`` (500).
     """
 
+    def option_names(self) -> tuple[str, ...]:
+        return "url", "since", "until", "days", "token", "pageSize"
+
     def infer_schema(self, options: dict[str, str]) -> pa.Schema:
         return SCHEMA
 

@@ -89,6 +89,9 @@ class GrpcOrders:
         self._call: Any = None
         self._is_cancelled = False
 
+    def option_names(self) -> tuple[str, ...]:
+        return "target", "token", "partitions", "seconds", "tls"
+
     def infer_schema(self, options: dict[str, str]) -> pa.Schema:
         return SCHEMA
 

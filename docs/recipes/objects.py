@@ -54,6 +54,9 @@ class Objects:
     ``aws_secret_access_key``, ``google_service_account``, ``azure_storage_account_key``...
     """
 
+    def option_names(self) -> tuple[str, ...]:
+        return "url", "format", "columnTypes", "sliceBytes", "delimiter", "allow_http", *OF_STORES
+
     def infer_schema(self, options: dict[str, str]) -> pa.Schema:
         if format_of(options) != "parquet":
             return schema_of(options)
@@ -112,6 +115,35 @@ class Objects:
 
 
 # ----------------------------------------------------------------------------- the store
+
+# What obstore takes, behind the name of the store: `aws_region`.
+AWS = """
+access_key_id bucket bucket_name checksum_algorithm conditional_put
+container_authorization_token_file container_credentials_full_uri
+container_credentials_relative_uri copy_if_not_exists default_region disable_bulk_delete
+disable_tagging endpoint endpoint_url endpoint_url_sts imdsv1_fallback metadata_endpoint region
+request_payer role_arn role_session_name s3_express secret_access_key server_side_encryption
+session_token skip_signature sse_bucket_key_enabled sse_customer_key_base64 sse_kms_key_id token
+unsigned_payload virtual_hosted_style_request web_identity_token_file
+"""
+GOOGLE = """
+application_credentials base_url bearer_token bucket bucket_name service_account
+service_account_key service_account_path skip_signature
+"""
+AZURE = """
+authority_host authority_id client_id client_secret container_name credential_type
+disable_tagging endpoint fabric_cluster_identifier fabric_session_token fabric_token_service_url
+fabric_workload_host federated_token_file identity_endpoint msi_endpoint msi_resource_id object_id
+skip_signature storage_access_key storage_account_key storage_account_name storage_authority_host
+storage_authority_id storage_client_id storage_client_secret storage_encryption_key
+storage_endpoint storage_master_key storage_sas_key storage_sas_token storage_tenant_id
+storage_token storage_use_emulator tenant_id use_azure_cli use_fabric_endpoint
+"""
+OF_STORES = tuple(
+    f"{store}_{name}"
+    for store, names in (("aws", AWS), ("google", GOOGLE), ("azure", AZURE))
+    for name in names.split()
+)
 
 
 def store_of(options: Mapping[str, str]) -> Any:

@@ -54,6 +54,9 @@ class OdbcTable:
     key = "id"
     columns: Mapping[str, tuple[pa.DataType, str]] = {}
 
+    def option_names(self) -> tuple[str, ...]:
+        return "connection", "user", "password", "partitions", "maxText", "seconds"
+
     def infer_schema(self, options: dict[str, str]) -> pa.Schema:
         return pa.schema([(name, kind) for name, (kind, _) in self.columns.items()])
 

@@ -62,6 +62,9 @@ class Predictions:
     per partition (100,000).
     """
 
+    def option_names(self) -> tuple[str, ...]:
+        return "model", "rows"
+
     def infer_schema(self, options: dict[str, str]) -> pa.Schema:
         return SCHEMA
 

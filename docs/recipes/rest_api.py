@@ -69,6 +69,9 @@ class RestOrders:
     def __init__(self) -> None:
         self._stopped = threading.Event()
 
+    def option_names(self) -> tuple[str, ...]:
+        return "url", "since", "until", "days", "token", "pageSize", "maxWait", "maxReads"
+
     def infer_schema(self, options: dict[str, str]) -> pa.Schema:
         return SCHEMA
 

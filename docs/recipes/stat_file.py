@@ -43,6 +43,9 @@ class StatFile:
     not tell it. Labels of columns and of values stand in the metadata of the schema's fields.
     """
 
+    def option_names(self) -> tuple[str, ...]:
+        return "path", "rows", "encoding"
+
     def infer_schema(self, options: dict[str, str]) -> pa.Schema:
         told = metadata(options)
         return pa.schema([field_of(told, name) for name in told.column_names])

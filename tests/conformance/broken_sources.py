@@ -112,6 +112,9 @@ class WholeScan(Whole):
     def version(self, options):
         return "one"
 
+    def option_names(self):
+        return ("size", "password", "empty")
+
     def concurrency(self, options):
         return "the table", 4
 
@@ -253,6 +256,16 @@ class RoundsForAll(Whole):
 class VersionOfNow(Whole):
     def version(self, options):
         return f"{time.perf_counter_ns()}"
+
+
+class ForgetsAnOption(Whole):
+    def option_names(self):
+        return {"password"}
+
+
+class OneNameInPlaceOfAll(Whole):
+    def option_names(self):
+        return "size, password"
 
 
 class LimitOfNone(Whole):
@@ -759,6 +772,8 @@ BROKEN = {
     GoesElsewhere: "test_the_process_is_left_alone",
     RoundsForAll: "test_the_process_is_left_alone",
     VersionOfNow: "test_a_version_is_a_text_that_stays",
+    ForgetsAnOption: "test_options_have_names",
+    OneNameInPlaceOfAll: "test_options_have_names",
     LimitOfNone: "test_a_limit_of_reads_is_a_key_and_a_count",
     SnapshotWithoutName: "test_a_snapshot_opens_and_closes",
     Raises: "test_every_partition_can_be_read",

@@ -221,6 +221,7 @@ def howto(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 DOCUMENTED = (
     "Readings:",
+    "NamedReadings(",
     "ScannedReadings(",
     "IndexedReadings(",
     "VersionedReadings(",

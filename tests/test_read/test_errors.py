@@ -330,6 +330,103 @@ def test_an_option_given_twice_is_refused() -> None:
         dd.read_python_source(Good, options={"url": "a"}, URL="b")
 
 
+class Named(Good):
+    """Names its options; anything that it is asked beside is too late."""
+
+    def infer_schema(self, options: dict[str, str]) -> Any:
+        assert set(map(str.lower, options)) <= {"url", "pagesize", "token"}
+        return super().infer_schema(options)
+
+    def plan_partitions(self, options: dict[str, str]) -> Any:
+        assert set(map(str.lower, options)) <= {"url", "pagesize", "token"}
+        return super().plan_partitions(options)
+
+    def option_names(self) -> Any:
+        return {"url", "pageSize", "token"}
+
+
+@pytest.mark.parametrize(
+    ("option", "fix"),
+    [
+        ("pagesise", "did you mean 'pageSize'?"),
+        ("PAGE_SIZE", "did you mean 'pageSize'?"),
+        ("colour", "it takes 'pageSize', 'token', 'url'"),
+    ],
+)
+@pytest.mark.parametrize("schema", [None, pa.schema([("n", pa.int64())])])
+def test_a_misspelt_option_of_a_source_that_names_its_own(
+    option: str, fix: str, schema: pa.Schema | None
+) -> None:
+    given = {"url": "https://a.example", option: "s3cret-value"}
+    with pytest.raises(errors.OptionError) as found:
+        dd.read_python_source(Named, options=given, schema=schema)
+    assert found.value.option == option
+    assert str(found.value) == f"option {option!r} is none of the source 'Named'; {fix}"
+    back = pickle.loads(pickle.dumps(found.value))
+    assert "s3cret" not in f"{back!r} {vars(found.value)} {found.value.__context__}"
+
+
+def test_a_misspelt_option_is_refused_where_the_cluster_plans() -> None:
+    with pytest.raises(errors.OptionError, match=r"'pagesise' is none .*mean 'pageSize'"):
+        dd.read_python_source(Named, url="a", pagesise="20", plan_on="cluster")
+
+
+def test_names_of_options_match_ignoring_case() -> None:
+    frame = dd.read_python_source(Named, URL="a", PageSize=20, TOKEN=None)
+    assert frame.n.compute().tolist() == [1]
+
+
+def test_a_source_may_take_no_option_at_all() -> None:
+    class Alone(Good):
+        def option_names(self) -> Any:
+            return ()
+
+    assert len(dd.read_python_source(Alone)) == 1
+    with pytest.raises(errors.OptionError, match=r"'url' is none of the source .*it takes none$"):
+        dd.read_python_source(Alone, url="a")
+
+
+@pytest.mark.parametrize("names", [{"url": "where"}, ["url"], ("url",), frozenset({"url"})])
+def test_names_of_options_are_any_collection(names: Any) -> None:
+    class Some(Good):
+        def option_names(self) -> Any:
+            return names
+
+    assert len(dd.read_python_source(Some, url="a")) == 1
+    with pytest.raises(errors.OptionError, match=r"'ulr' is none .*did you mean 'url'"):
+        dd.read_python_source(Some, ulr="a")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (None, "return a collection of str, got None"),
+        ("url", r"return a collection of str, got a builtins\.str"),
+        (b"url", r"return a collection of str, got a builtins\.bytes"),
+        (iter(["url"]), r"return a collection of str, got a builtins\.list_iterator"),
+        (["url", 3], r"give str alone, got a builtins\.int"),
+    ],
+)
+def test_names_of_options_that_are_none(names: Any, message: str) -> None:
+    class Wrong(Good):
+        def option_names(self) -> Any:
+            return names
+
+    with pytest.raises(errors.PlanError, match=f"Wrong: option_names must {message}"):
+        dd.read_python_source(Wrong, url="a")
+
+
+def test_what_option_names_raises_tells_no_secret() -> None:
+    class Raising(Good):
+        def option_names(self) -> Any:
+            raise RuntimeError("no names for hunter2-Tr0ub4dor")
+
+    with pytest.raises(errors.SourceCallError, match="option_names raised RuntimeError") as found:
+        dd.read_python_source(Raising, password="hunter2-Tr0ub4dor")
+    assert "hunter2" not in str(found.value)
+    assert found.value.__context__ is None
+
+
 def test_a_source_is_handed_a_real_dict_that_ignores_case() -> None:
     seen = {}
 

@@ -85,6 +85,11 @@ def few(make_table: Callable[..., dict[str, str]], orders: list[dict[str, Any]])
 
 
 @pytest.fixture(scope="module")
+def nothing(make_table: Callable[..., dict[str, str]]) -> dict[str, str]:
+    return make_table("nothing", [])
+
+
+@pytest.fixture(scope="module")
 def module(recipe: Callable[[str], ModuleType]) -> ModuleType:
     return recipe("dynamodb")
 
@@ -118,10 +123,8 @@ class TestContract(PythonDataSourceSuite):
         return {"segments": 0, "table": "", "consistent": "perhaps", "pageItems": "-1"}
 
     @pytest.fixture
-    def empty_options(
-        self, make_table: Callable[..., dict[str, str]], request: pytest.FixtureRequest
-    ) -> Mapping[str, Any]:
-        return make_table("nothing", [])
+    def empty_options(self, nothing: dict[str, str]) -> Mapping[str, Any]:
+        return nothing
 
 
 def test_the_page_is_true(

@@ -11,6 +11,7 @@ import http.client
 import io
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -585,6 +586,40 @@ def test_no_key_is_told(s3: Store, azure: Store, source: Any, seed: Seed) -> Non
         source().plan_partitions(given)
     assert plainly.value.__context__ is None
     assert "s3cret" not in f"{plainly.value}"
+
+
+def test_the_options_of_the_stores_are_those_that_obstore_takes(source: Any) -> None:
+    from obstore import store
+
+    def is_taken(name: str) -> bool:
+        scheme = {"aws": "s3", "google": "gs", "azure": "az"}[name.partition("_")[0]]
+        try:
+            store.from_url(f"{scheme}://shop", config={name: "true"})
+        except Exception as error:
+            return "is not valid for store" not in str(error)
+        return True
+
+    named = {n for n in source().option_names() if n.startswith(("aws_", "google_", "azure_"))}
+    assert {name for name in named if not is_taken(name)} == set()
+    documented = set()
+    for prefix, module in (("aws", "_aws"), ("google", "_gcs"), ("azure", "_azure")):
+        text = Path(store.__file__).parent.joinpath("_store", f"{module}.pyi").read_text()
+        fields = re.findall(r"^    (\w+): ", text, re.MULTILINE)
+        documented |= {n if n.startswith(f"{prefix}_") else f"{prefix}_{n}" for n in fields}
+        documented |= set(map(str.lower, re.findall(rf"`({prefix.upper()}_[A-Z0-9_]+)`", text)))
+    documented = {name for name in documented if is_taken(name)}
+    assert len(documented) > 70
+    assert documented <= named
+
+
+def test_a_misspelt_option_is_an_error(source: Any, folder: Folder) -> None:
+    folder.put("a.csv", b"id\n1\n")
+    given = folder.read("", "csv", aws_secret_acces_key=SECRET)
+    with pytest.raises(
+        dask_sail.OptionError, match="did you mean 'aws_secret_access_key'"
+    ) as found:
+        dd.read_python_source(source, options=given)
+    assert SECRET not in f"{found.value!r}"
 
 
 def test_a_folder_without_objects_is_an_error(source: Any, folder: Folder) -> None:

@@ -81,6 +81,9 @@ class Halves(Filtering):
 class Numbers:
     """The numbers below the option ``n``, a partition each; told what to do by further options."""
 
+    def option_names(self) -> set[str]:
+        return {"n", "password", "failSchema", "fail", "extra", "missing", "noBatch"}
+
     def infer_schema(self, options: Mapping[str, str]) -> pa.Schema:
         if "failSchema" in options:
             raise LookupError(f"no table for {options['password']}")

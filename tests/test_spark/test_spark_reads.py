@@ -75,6 +75,13 @@ def test_the_path_of_load_is_an_option(engine: Any) -> None:
     assert ("path", "some/where") in [tuple(row) for row in rows]
 
 
+def test_a_misspelt_option_of_a_source_that_names_its_own(engine: Any) -> None:
+    read = engine.session.read.format("python").options(**PATH, n="2", passwort="hush-hush-1")
+    said = message(lambda: read.load().collect())
+    assert "is none of the source 'sources_for_spark:Numbers'; did you mean 'password'?" in said
+    assert "hush-hush-1" not in said
+
+
 OPTIONS = "(python_module = 'sources_for_spark', python_class = 'Numbers', n = '4')"
 
 

@@ -349,6 +349,37 @@ def test_a_wrong_option_is_named_and_no_value_is_shown(
     assert "did you mean" not in str(error) or error.line == 3
 
 
+def test_a_misspelt_option_of_a_source_that_names_its_own(
+    ctx: dask_sail.SQLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "source_with_names.py").write_text(
+        """
+import pyarrow as pa
+
+class Pages:
+    def option_names(self):
+        return ("url", "pageSize", "apiKey")
+    def infer_schema(self, options):
+        return pa.schema([("n", pa.int64())])
+    def plan_partitions(self, options):
+        return [{}]
+    def read_partition(self, spec, options):
+        yield pa.record_batch([[int(options["pagesize"])]], ["n"])
+"""
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    create = "CREATE EXTERNAL TABLE pages STORED AS PYTHON OPTIONS (\n"
+    names = "python_module 'source_with_names', PYTHON_CLASS 'Pages',\nURL 'http://a.example',\n"
+    with pytest.raises(
+        dask_sail.SQLStatementError, match=r"'apikeys' is none .*did you mean 'apiKey'"
+    ) as raised:
+        ctx.sql(f"{create}{names}apikeys '{SECRET}')")
+    assert raised.value.line == 4
+    assert SECRET not in f"{raised.value} {raised.value!r} {raised.value.__context__!r}"
+    ctx.sql(f"{create}{names}PAGESIZE '7')")
+    assert ctx.to_arrow("SELECT n FROM pages").column("n").to_pylist() == [7]
+
+
 def test_an_external_table_shows_its_password_nowhere(
     ctx: dask_sail.SQLContext, tmp_path: Path
 ) -> None:

@@ -24,6 +24,11 @@ class Source:
         yield pa.record_batch([[1]], ["n"])
 
 
+class Naming(Source):
+    def option_names(self) -> set[str]:
+        return {"n"}
+
+
 class Scanning(Source):
     def plan_scan(
         self, specs: Sequence[dict[str, Any]], opts: dict[str, str], scan: dask_sail.Scan
@@ -40,6 +45,7 @@ class Scanning(Source):
 
 source: dask_sail.PythonDataSource = Source()
 scanning: dask_sail.SupportsScan = Scanning()
+naming: dask_sail.SupportsOptionNames = Naming()
 built_in: dask_sail.PythonDataSource = JDBCArrowDataSource()
 abilities: dask_sail.SupportsScan = JDBCArrowDataSource()
 described: dask_sail.SupportsDescription = JDBCArrowDataSource()
