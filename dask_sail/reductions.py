@@ -93,7 +93,9 @@ def _skips_nothing(kwargs_of: _Function) -> _Function:
 
 
 def _adds_all(dask: ReductionInternals, args_of: _Function) -> _Function:
-    summed = {one: functools.partial(one, skipna=False) for one in (dask.sum, dask.prod)}
+    def whole(function: Any) -> Any:
+        adds = any(function is one for one in (dask.sum, dask.prod))
+        return functools.partial(function, skipna=False) if adds else function
 
     @functools.wraps(args_of)
     def args(self: Any) -> dict[str, Any]:
@@ -101,14 +103,7 @@ def _adds_all(dask: ReductionInternals, args_of: _Function) -> _Function:
         if not _holds(self.frame, _is_float):
             return given
         steps = [
-            (
-                name,
-                step,
-                {
-                    key: summed.get(value, value) if key == "func" else value
-                    for key, value in kwargs.items()
-                },
-            )
+            (name, step, {k: whole(v) if k == "func" else v for k, v in kwargs.items()})
             for name, step, kwargs in given["aggregate_funcs"]
         ]
         return given | {"aggregate_funcs": steps}

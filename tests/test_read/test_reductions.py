@@ -135,6 +135,19 @@ def test_generated_columns(data: st.DataObject) -> None:
     same(split.groupby("g").agg({"x": "sum"}), rows.groupby("g").agg({"x": "sum"}))
 
 
+def test_what_a_person_aggregates_by_is_left_as_it_is() -> None:
+    class Total:
+        __hash__ = None  # type: ignore[assignment]  # as of a dataclass
+
+        def __call__(self, groups: Any) -> Any:
+            return groups.sum()
+
+    own = dd.Aggregation("own", Total(), Total())
+    got = dasked(ROWS).groupby("g").agg({"x": own, "n": "sum"}).compute()
+    assert got.n.tolist() == ROWS.groupby("g").n.sum().tolist()
+    assert got.x.tolist() == [10.0, 23.0, 30.0]
+
+
 def test_on_worker_processes() -> None:
     rows = dasked(ROWS)
     asked = {name: GROUPED[name](rows) for name in ("sum", "mean", "var", "agg")}
