@@ -74,7 +74,7 @@ def server(orders_table: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> 
     program = Path(sys.executable).with_name("sail")
     with (folder / "log").open("w") as log:
         command = [program, "flight", "server", "--port", str(port)]
-        sail = subprocess.Popen(command, stdout=log, stderr=log)
+        sail = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
     try:
         give_up = time.monotonic() + 60
         while True:
