@@ -1,6 +1,8 @@
 """Clauses that DataFusion reads and then leaves out, so that rows would be others than asked for.
 
-``FROM t TABLESAMPLE (10)`` gives it all rows of t, and ``GROUP BY a WITH ROLLUP`` no totals.
+``FROM t TABLESAMPLE (10)`` gives it all rows of t, and ``GROUP BY a WITH ROLLUP`` no totals. By
+INTERSECT ALL it keeps each of the equal rows on the left if there is one on the right, and by
+EXCEPT ALL none, however many there are on either side.
 """
 
 from __future__ import annotations
@@ -44,6 +46,10 @@ def _is_with(at: _Around) -> bool:
     return at.before == "with" and at.after() not in ("as", "(")
 
 
+def _is_of_all(at: _Around) -> bool:
+    return at.after() == "all" and at.before != "."
+
+
 _CLAUSES: dict[str, tuple[Callable[[_Around], bool], str]] = {
     "tablesample": (_is_sample, "TABLESAMPLE is not done here: write WHERE random() < 0.1"),
     "prewhere": (lambda at: at.before != ".", "PREWHERE is not done here: write WHERE"),
@@ -59,6 +65,16 @@ _CLAUSES: dict[str, tuple[Callable[[_Around], bool], str]] = {
         "CONNECT BY is not done here: write WITH RECURSIVE",
     ),
     "connect by": (lambda at: True, "CONNECT BY is not done here: write WITH RECURSIVE"),
+    "intersect": (
+        _is_of_all,
+        "INTERSECT ALL is not done here: write INTERSECT, or number equal rows in both queries by "
+        "row_number() OVER (PARTITION BY ...)",
+    ),
+    "except": (
+        _is_of_all,
+        "EXCEPT ALL is not done here: write EXCEPT, or number equal rows in both queries by "
+        "row_number() OVER (PARTITION BY ...)",
+    ),
     "ilike": (
         lambda at: at.before == "*",
         "* ILIKE is not done here: name the columns, or leave some out by * EXCEPT (...)",

@@ -159,7 +159,7 @@ _NOT_FOR_US = re.compile(r"\nColumn names are case sensitive\.[^\n]*")
 # What DataFusion prints for its own developers.
 _INSIDES = re.compile(r"(does not support logical expression \w+)\(.*", re.DOTALL)
 # It prints what it read, word by word, of what it cannot do.
-_NO_OPERATOR = re.compile(r"Unsupported (?:ast node|(JOIN) operator) (\w+)")
+_NO_OPERATOR = re.compile(r"Unsupported (?:ast node(?: in sqltorel:)?|(JOIN) operator) (\w+)")
 # The types are listed again below it, and nobody has to report what is no bug.
 _EACH_SIGNATURE = re.compile(r", errors: .*?No function matches", re.DOTALL)
 _PREFIX = re.compile(

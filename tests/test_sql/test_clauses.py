@@ -31,6 +31,8 @@ def ctx():
         ("SELECT * FROM t PARTITION (p0)", 17, "WHERE"),
         ("SELECT * FROM t WHERE a = 1 CONNECT BY a = b", 29, "WITH RECURSIVE"),
         ("SELECT * ILIKE '%b%' FROM t", 10, "EXCEPT"),
+        ("SELECT a FROM t INTERSECT ALL SELECT a FROM v", 17, "INTERSECT, or number"),
+        ("(SELECT a FROM t) except all SELECT a FROM v", 19, "EXCEPT, or number"),
         ("CREATE VIEW w AS SELECT * FROM t TABLESAMPLE (10)", 34, "random"),
     ],
 )
@@ -52,6 +54,8 @@ def test_a_clause_that_would_be_left_out_is_refused(sql, column, instead, ctx):
         ("SELECT * FROM t WHERE 'a' ILIKE '%A'", 3),
         ("SELECT * FROM t NATURAL JOIN v", 1),
         ("SELECT * FROM t TABLESAMPLE SYSTEM (100)", 3),
+        ("SELECT * EXCEPT (b) FROM t EXCEPT SELECT 1, 4, 7", 2),
+        ("SELECT a FROM t INTERSECT DISTINCT SELECT a FROM v", 1),
     ],
 )
 def test_what_only_looks_like_it_is_a_query(sql, rows, ctx):

@@ -79,6 +79,13 @@ def ctx() -> dask_sail.SQLContext:
             "PIVOT is not done here\nline",
         ),
         (
+            "SELECT id FROM orders ORDER BY name COLLATE nocase",
+            dask_sail.SQLNotSupportedError,
+            1,
+            "COLLATE",
+            "COLLATE is not done here\nline",
+        ),
+        (
             "SELECT id FROM orders\nSEMI JOIN orders b ON true",
             dask_sail.SQLNotSupportedError,
             2,
