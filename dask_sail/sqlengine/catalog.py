@@ -19,6 +19,7 @@ from pathlib import Path
 import pyarrow as pa
 from datafusion import DataFrame, ExecutionPlan, SessionConfig, SessionContext
 
+from .files import NULL_FOLDER
 from .functions import PythonFunction
 from .objects import ObjectStore, path_of
 from .plan import TableDescription
@@ -175,16 +176,24 @@ def create_parquet(ctx: SessionContext, table: TableDescription) -> None:
         ]
     for store in table.stores:
         store.register(ctx)
-    names = [table.name] if len(places) == 1 else [f"{table.name} #{i}" for i in range(len(places))]
+    is_plain = len(places) == 1 and not table.null_folders
+    names = [table.name] if is_plain else [f"{table.name} #{i}" for i in range(len(places))]
     own = pa.schema(list(table.schema)[: len(table.schema) - len(table.folders)])
     for each, place in zip(names, places, strict=True):
         _create_listing(ctx, each, place, table.folders, own)
-    if len(places) > 1:
+    if not is_plain:
+        columns = ", ".join(_read(name, table) for name in table.schema.names)
         union = " UNION ALL ".join(
-            f"SELECT * FROM {quoted(each)}"  # noqa: S608 - the name is quoted
+            f"SELECT {columns} FROM {quoted(each)}"  # noqa: S608 - the names are quoted
             for each in names
         )
         ctx.sql(f"CREATE VIEW {quoted(table.name)} AS {union}")
+
+
+def _read(column: str, table: TableDescription) -> str:
+    name = quoted(column)
+    # DataFusion takes it for a text. Files are chosen by what this gives for their folders.
+    return f"nullif({name}, '{NULL_FOLDER}') AS {name}" if column in table.null_folders else name
 
 
 _FOLDER_VALUES = pa.dictionary(pa.uint16(), pa.string())

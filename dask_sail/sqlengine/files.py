@@ -17,6 +17,7 @@ from .plan import FileGroups, Stage, TableDescription
 from .splice import Part, fields, read_varint, varint
 
 __all__ = [
+    "NULL_FOLDER",
     "FileChangedError",
     "check_group",
     "check_version",
@@ -26,10 +27,14 @@ __all__ = [
     "listed",
     "marked",
     "names_of_group",
+    "null_keys",
     "objects_version",
     "version",
     "version_of",
 ]
+
+#: What Hive, Spark and Arrow call a folder whose value is NULL.
+NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 
 # Numbers of PartitionedFile in DataFusion's datafusion.proto.
 _PATH, _SIZE, _MODIFIED = 1, 2, 3
@@ -77,8 +82,20 @@ def folder_keys(path: str, place: str) -> tuple[str, ...]:
     """Return the columns that folders ``key=value`` add to a file of a place."""
     if not place.endswith("/"):  # DataFusion makes no columns of a pattern's folders
         return ()
+    return tuple(key for key, _ in _folders(path, place))
+
+
+def null_keys(path: str, place: str) -> set[str]:
+    """Return those of `folder_keys` whose value is NULL."""
+    if not place.endswith("/"):
+        return set()
+    return {key for key, value in _folders(path, place) if value == NULL_FOLDER}
+
+
+def _folders(path: str, place: str) -> list[tuple[str, str]]:
     folders = path.removeprefix(place).split("/")[:-1]
-    return tuple(key for key, sign, _ in (one.partition("=") for one in folders) if sign)
+    parted = (one.partition("=") for one in folders)
+    return [(key, value) for key, sign, value in parted if sign]
 
 
 def _listed(place: str) -> Iterator[tuple[str, os.stat_result]]:

@@ -84,6 +84,8 @@ class _Found:
         How many files there are.
     folders
         For each file, what its folders name.
+    nulls
+        What some of these folders name NULL.
     footers
         Reads what the files say of themselves.
     """
@@ -92,6 +94,7 @@ class _Found:
     read: tuple[str, ...]
     count: int
     folders: set[tuple[str, ...]]
+    nulls: set[str]
     footers: Callable[[], Iterable[pq.FileMetaData]]
     version: str
     stores: tuple[ObjectStore, ...] = ()
@@ -103,14 +106,16 @@ def _files(paths: Sequence[Any]) -> _Found:
     version = files.version(places)  # before they are looked at
     found: list[str] = []
     folders: set[tuple[str, ...]] = set()
+    nulls: set[str] = set()
     for place in places:
         here = files.found(place)
         if not here:
             raise _nothing(place)
         found += here
         folders |= {files.folder_keys(path, place) for path in here}
+        nulls = nulls.union(*(files.null_keys(path, place) for path in here))
     footers = functools.partial(map, _footer, found)
-    return _Found(places, places, len(found), folders, footers, version)
+    return _Found(places, places, len(found), folders, nulls, footers, version)
 
 
 def _objects(name: str, urls: Sequence[str], options: Mapping[str, Any] | None) -> _Found:
@@ -118,6 +123,7 @@ def _objects(name: str, urls: Sequence[str], options: Mapping[str, Any] | None) 
     found: list[tuple[ObjectStore, Found]] = []
     taken: list[tuple[ObjectStore, Found]] = []
     folders: set[tuple[str, ...]] = set()
+    nulls: set[str] = set()
     for store, path in stores_of(name, urls, options):
         here = files.listed(store, path)
         if not here and path and not path.endswith("/"):
@@ -131,11 +137,13 @@ def _objects(name: str, urls: Sequence[str], options: Mapping[str, Any] | None) 
         found += ((store, one) for one in here)
         taken += ((store, one) for one in read)
         folders |= {files.folder_keys(f"/{one.path}", place) for one in read}
+        nulls = nulls.union(*(files.null_keys(f"/{one.path}", place) for one in read))
     return _Found(
         tuple(f"{store.url}/{path}" for store, path in pairs),
         tuple(store.place(path) for store, path in pairs),
         len(taken),
         folders,
+        nulls,
         functools.partial(footers, taken),
         files.objects_version(found),
         tuple(store for store, _ in pairs),
@@ -162,6 +170,7 @@ def _described(name: str, found: _Found, wanted: Sequence[str]) -> TableDescript
         takes_predicates=False,
         parquet=found.places,
         folders=folders,
+        null_folders=tuple(name for name in folders if name in found.nulls),
         version=found.version,
         stores=found.stores,
         tags=found.tags,

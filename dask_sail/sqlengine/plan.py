@@ -85,6 +85,8 @@ class TableDescription:
         table that Dask brings.
     folders
         Columns that the names of folders, ``key=value``, add to them: the last ones of ``schema``.
+    null_folders
+        Those of them that are NULL for some folder.
     version
         Of these files: another one once any of them is another.
     stores
@@ -102,6 +104,7 @@ class TableDescription:
     takes_predicates: bool = False
     parquet: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
+    null_folders: tuple[str, ...] = ()
     version: str = ""
     stores: tuple[ObjectStore, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict, repr=False)

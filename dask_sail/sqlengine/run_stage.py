@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+import numpy as np
 import pyarrow as pa
 from datafusion import ExecutionPlan, RuntimeEnvBuilder, SessionContext
 
@@ -446,7 +447,17 @@ def _typed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
         )
     # By way of the plan's own types, whose inner fields may be called otherwise.
     columns = [column.cast(kind) for column, kind in zip(batch.columns, schema.types, strict=True)]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+    return pa.RecordBatch.from_arrays(list(map(_without_null_values, columns)), schema=schema)
+
+
+def _without_null_values(column: pa.Array) -> pa.Array:
+    """Return nulls as such: Arrow puts no dictionaries together that hold one, as nullif() does."""
+    if not pa.types.is_dictionary(column.type) or not column.dictionary.null_count:
+        return column
+    valid = column.dictionary.is_valid().to_numpy(zero_copy_only=False)
+    places = pa.array(np.cumsum(valid) - 1, mask=~valid).cast(column.type.index_type)
+    values = column.dictionary.drop_null()
+    return pa.DictionaryArray.from_arrays(places.take(column.indices), values)
 
 
 _READS_ALL = {

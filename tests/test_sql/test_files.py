@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
@@ -295,3 +296,79 @@ def test_columns_have_the_types_that_the_file_says(tmp_path: Path) -> None:
     assert [(f.name, f.type) for f in got.schema] == [(f.name, f.type) for f in as_written]
     assert got.to_pylist() == table.to_pylist()
     assert ctx.to_arrow("SELECT max(text) AS m FROM t").schema.types == [pa.string()]
+
+
+@pytest.fixture
+def nulls(tmp_path: Path) -> tuple[pa.Table, Path]:
+    """A table with NULLs in two columns, and the folder that Arrow writes it to by these."""
+    table = pa.table(
+        {
+            "v": [1, 2, 3, 4, 5],
+            "k": ["1", None, "2", None, "1"],
+            "city": ["Köln", "Rom", None, None, "a b/c"],
+        }
+    )
+    pq.write_to_dataset(table, tmp_path / "nulls", partition_cols=["k", "city"])
+    return table, tmp_path / "nulls"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT v, k, city FROM t",
+        "SELECT v FROM t WHERE k IS NULL",
+        "SELECT v FROM t WHERE k IS NOT NULL AND city IS NULL",
+        "SELECT v, city FROM t WHERE k <> '1'",
+        "SELECT v FROM t WHERE k IS NULL AND city = 'Rom' OR city = 'a b/c'",
+        "SELECT v FROM t WHERE k = '__HIVE_DEFAULT_PARTITION__'",
+        "SELECT v FROM t WHERE k NOT IN ('2')",
+        "SELECT k, count(*) AS n, count(city) AS c, min(city) AS m FROM t GROUP BY k",
+        "SELECT count(*) AS n, count(k) AS k, count(DISTINCT city) AS c FROM t",
+        "SELECT a.v, b.v AS w FROM t a JOIN t b ON a.k = b.k",
+        "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 3) "
+        "SELECT v, k FROM t JOIN r ON v = n",
+    ],
+)
+@pytest.mark.parametrize("partitions", [None, 3])
+@pytest.mark.parametrize("places", [1, 2])
+def test_a_folder_that_stands_for_null_is_null(
+    nulls: tuple[pa.Table, Path],
+    corpus: ModuleType,
+    sql: str,
+    partitions: int | None,
+    places: int,
+) -> None:
+    table, folder = nulls
+    ctx = dask_sail.SQLContext(target_partitions=partitions)
+    ctx.register_parquet("t", [folder] * places)
+    want = corpus.duckdb_reference({"t": pa.concat_tables([table] * places)}).sql(sql)
+    corpus.compare(ctx.to_arrow(sql), want.to_arrow_table(), sql, types=False)
+
+
+def test_only_folders_that_a_condition_on_null_is_about_are_read(
+    nulls: tuple[pa.Table, Path],
+) -> None:
+    ctx = dask_sail.SQLContext(target_partitions=2)
+    ctx.register_parquet("t", nulls[1])
+    for file in nulls[1].glob("k=[12]/**/*.parquet"):
+        before = file.stat()
+        file.write_bytes(bytes(before.st_size))
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    found = ctx.to_arrow("SELECT v FROM t WHERE k IS NULL")
+    assert sorted(found["v"].to_pylist()) == [2, 4]
+    with pytest.raises(dask_sail.SQLExecutionError):
+        ctx.to_arrow("SELECT v FROM t WHERE k IS NOT NULL")
+
+
+def test_nulls_that_datafusion_keeps_as_values_of_a_dictionary_are_nulls(lake: Path) -> None:
+    other = lake / "year=2025"
+    other.mkdir()
+    write(other / "a.parquet", 3)
+    ctx = dask_sail.SQLContext(target_partitions=2)
+    ctx.register_parquet("t", lake)
+    sql = "SELECT x, nullif(year, '2025') AS y, nullif(year, '2024') AS z FROM t ORDER BY x"
+    assert ctx.to_arrow(sql).to_pydict() == {
+        "x": [1, 2, 3],
+        "y": ["2024", "2024", None],
+        "z": [None, None, "2025"],
+    }
