@@ -10,7 +10,7 @@ from dataclasses import replace
 import pyarrow as pa
 from datafusion import DataFrame, ExecutionPlan, LogicalPlan, SQLOptions
 
-from . import files, literals, stages, versions
+from . import files, literals, membership, stages, versions
 from .catalog import Catalog, plain_schema, quoted
 from .errors import SQLError
 from .functions import PythonFunction
@@ -104,6 +104,7 @@ class Planner:
         kind = type(frame.logical_plan().to_variant()).__name__
         if kind in _NO_QUERIES:
             raise SQLError(f"{kind.upper()} is no query; write SELECT")
+        membership.check_conditions(frame.logical_plan())
         return frame
 
     def _schema(self, frame: DataFrame, optimized: LogicalPlan) -> pa.Schema:
@@ -118,6 +119,7 @@ class Planner:
     def _planned(self, sql: str) -> DistributedPlan:
         frame = self._frame(sql)
         physical = self._physical(frame)
+        membership.check_joins(physical)
         optimized = frame.optimized_logical_plan()
         schema = self._schema(frame, optimized)
         reason = versions.doubt()
